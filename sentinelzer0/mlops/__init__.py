@@ -1,7 +1,6 @@
-"""The use cases of model operations, one module per step: versions, registry, A/B tests, rollback, MLflow.
+"""The use cases of model operations, one module per step; a name loads its module when it is first used.
 
-Importing this package costs nothing: each name is loaded from its module when it is first used. Nothing in here
-imports ``sentinelzer0/__init__``, so it also works under a host application's own ``sentinelzer0`` package.
+Nothing in here imports ``sentinelzer0/__init__``, so it works under a host application's own ``sentinelzer0`` too.
 """
 
 from __future__ import annotations
@@ -12,7 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics, TestStatus
     from sentinelzer0.mlops.mlflow_integration import MLflowTracker
-    from sentinelzer0.mlops.model_registry import ApprovalRequest, ApprovalStatus, ModelRegistry, ModelStage, RegistryEntry
+    from sentinelzer0.mlops.model_registry import (
+        ApprovalRequest,
+        ApprovalStatus,
+        ModelRegistry,
+        ModelStage,
+        RegistryEntry,
+    )
     from sentinelzer0.mlops.rollback import HealthCheck, RollbackEvent, RollbackManager, RollbackStrategy
     from sentinelzer0.mlops.version_manager import ModelMetadata, ModelVersion, ModelVersionManager, VersionStatus
 
