@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sentinelzer0.mlops.version_manager import ModelMetadata, ModelVersion, ModelVersionManager, VersionStatus
 
 __version__ = "4.0.0"
-
 __all__ = [
     "ABTest",
     "ABTestManager",
