@@ -55,7 +55,7 @@ env-demo env-test: env-%: $(BIN)/python
 	  for p in ('requirements/$*.txt', 'pyproject.toml'))).hexdigest())") && \
 	if [ "$$(cat $(VENV)/installed-$* 2>/dev/null)" != "$$sum" ]; then \
 	  echo "Installing requirements/$*.txt into $(VENV) (a minute or two the first time)" >&2 && \
-	  $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --only-binary :all: \
+	  $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-compile --only-binary :all: \
 	    --require-hashes -r requirements/$*.txt && \
 	  $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-index \
 	    --no-deps --no-build-isolation --editable . && \
