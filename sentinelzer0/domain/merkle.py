@@ -204,9 +204,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     return last == 0 and node == root
 
 
-def verify_consistency(
-    old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
-) -> bool:
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether the proof shows that the old tree is a prefix of the new one.
 
     Source: RFC 9162, section 2.1.4.2; as there, equal sizes need equal roots and an empty proof. The empty tree is a
