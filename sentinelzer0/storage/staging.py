@@ -1,0 +1,170 @@
+"""Temporary files beside the blobs: written, hashed and synced together, then published or removed together."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+
+from sentinelzer0.storage.copying import copy_bytes, write_all
+from sentinelzer0.storage.hashing import sha256_of
+
+PREFIX = ".sz0-tmp-"
+_NAME = re.compile(r"\.sz0-tmp-(\d{1,11})-.+")
+_SYNC_THREADS = 4  # several fsyncs share one commit of the journal
+_MOST_OPEN = 64  # descriptors held while their fsync runs
+
+
+def temp_prefix(moment: datetime) -> str:
+    """Start of the name of a temporary file made now; a random rest has to follow."""
+    return f"{PREFIX}{int(moment.timestamp())}-{os.getpid()}-"
+
+
+def temp_name(moment: datetime) -> str:
+    """A fresh name for a temporary file or directory."""
+    return temp_prefix(moment) + os.urandom(6).hex()
+
+
+def temp_moment(name: str) -> datetime | None:
+    """When a temporary file was made, from its name; None for names that are not ours."""
+    match = _NAME.fullmatch(name)
+    return datetime.fromtimestamp(int(match[1]), UTC) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Bytes in a temporary file.
+
+    Attributes:
+        path: The temporary file, read-only.
+        digest: SHA-256 of its bytes.
+        size: Bytes.
+    """
+
+    path: Path
+    digest: str
+    size: int
+
+
+class Staging:
+    """A set of temporary files in one directory; whatever is not moved away is removed on leaving.
+
+    Args:
+        directory: Where they are made; exists.
+        moment: Given to the files as their time of change and written into their names.
+        parallel: Sync in background threads while the next bytes are copied and hashed.
+    """
+
+    def __init__(self, directory: Path, moment: datetime, *, parallel: bool) -> None:
+        self._directory = directory
+        self._moment = moment
+        self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sz0-sync") if parallel else None
+        self._syncing: deque[tuple[int, Future[None]]] = deque()
+        self._temps: list[Path] = []
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._syncing:
+            with suppress(OSError):  # on the way out of an earlier error
+                self._wait_for_oldest()
+        if self._pool is not None:
+            self._pool.shutdown()
+        for temp in self._temps:
+            with suppress(OSError):
+                temp.unlink()
+
+    def write(self, data: bytes) -> Staged:
+        """Put bytes into a temporary file.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        temp, descriptor = self._create()
+        try:
+            write_all(descriptor, data)
+            self._protect(temp)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._sync(descriptor)
+        return Staged(temp, sha256(data).hexdigest(), len(data))
+
+    def copy(self, source: int, size: int, on_bytes: Callable[[int], None], on_copied: Callable[[], None]) -> Staged:
+        """Copy a file into a temporary one and hash the copy while it is synced.
+
+        Args:
+            source: Descriptor open for reading, at position zero.
+            size: Bytes to copy.
+            on_bytes: Called with every number of bytes copied, and again for those hashed.
+            on_copied: Called between copying and hashing; may raise to give up.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        temp, descriptor = self._create()
+        try:
+            copy_bytes(source, descriptor, size, on_bytes)
+            on_copied()
+            self._protect(temp)
+            reader = os.dup(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._sync(descriptor)
+        os.lseek(reader, 0, os.SEEK_SET)
+        with io.FileIO(reader, "rb") as stream:
+            digest, hashed = sha256_of(stream, on_bytes)
+        return Staged(temp, digest, hashed)
+
+    def settle(self) -> None:
+        """Wait until everything staged is on the disk.
+
+        Raises:
+            OSError: An fsync failed. It is not tried again: the kernel may have dropped the bytes.
+        """
+        while self._syncing:
+            self._wait_for_oldest()
+
+    def _create(self) -> tuple[Path, int]:
+        temp = self._directory / temp_name(self._moment)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temp, flags, 0o600)
+        self._temps.append(temp)
+        return temp, descriptor
+
+    def _protect(self, temp: Path) -> None:
+        moment = int(self._moment.timestamp() * 1e9)
+        os.utime(temp, ns=(moment, moment))
+        temp.chmod(0o444)
+
+    def _sync(self, descriptor: int) -> None:
+        if self._pool is not None:
+            self._syncing.append((descriptor, self._pool.submit(os.fsync, descriptor)))
+            if len(self._syncing) > _MOST_OPEN:
+                self._wait_for_oldest()
+            return
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _wait_for_oldest(self) -> None:
+        descriptor, future = self._syncing.popleft()
+        try:
+            future.result()
+        finally:
+            os.close(descriptor)
