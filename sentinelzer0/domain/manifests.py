@@ -201,11 +201,11 @@ def _name_problem(name: str) -> str:
     for character in name:
         found = _REFUSED_CATEGORIES.get(unicodedata.category(character))
         if found:
-            return f"contains {found} ({ascii(character)})"
+            return f"contains {found} ({character!a})"
         if character in _BIDI_CONTROLS:
-            return f"contains a character that reverses how it is displayed ({ascii(character)})"
+            return f"contains a character that reverses how it is displayed ({character!a})"
     if not unicodedata.is_normalized("NFC", name):
-        return f"has the name {ascii(name)}, which is not in Unicode normal form C and could have a twin"
+        return f"has the name {name!a}, which is not in Unicode normal form C and could have a twin"
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"has a name of {len(name.encode())} bytes, more than {MAX_NAME_BYTES}"
     return ""

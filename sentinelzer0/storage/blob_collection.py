@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinelzer0.domain.manifests import CANONICAL_START, Manifest
 from sentinelzer0.storage.blob_views import remove_tree
 from sentinelzer0.storage.copying import exclusive_lock
 from sentinelzer0.storage.staging import temp_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
 _FANOUT = re.compile(r"[0-9a-f]{2}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

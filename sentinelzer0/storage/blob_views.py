@@ -9,11 +9,14 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinelzer0.storage.copying import copy_bytes
 from sentinelzer0.storage.hashing import in_parallel, sha256_of_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NO_LINK = {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS}
 _READ_ONLY = 0o444
@@ -32,10 +35,11 @@ def link_or_copy(blob: Path, target: Path, *, executable: bool) -> None:
         blob.chmod(_READ_ONLY_EXECUTABLE)
     try:
         os.link(blob, target, follow_symlinks=False)
-        return
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
+    else:
+        return
     with blob.open("rb") as reader, target.open("xb") as writer:
         copy_bytes(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size, lambda _: None)
     target.chmod(_READ_ONLY_EXECUTABLE if executable else _READ_ONLY)
@@ -78,10 +82,8 @@ def differences(destination: Path, expected: dict[str, tuple[Path, str, int]]) -
             "" if actual == digest else f"{name or destination.name} was changed: its SHA-256 is {actual}, not {digest}"
         )
 
-    for name, problem in zip(to_hash, in_parallel(compare, to_hash), strict=True):
-        if problem:
-            problems[name] = problem
-    return [problems[name] for name in sorted(problems)]
+    problems.update(zip(to_hash, in_parallel(compare, to_hash), strict=True))
+    return [problems[name] for name in sorted(problems) if problems[name]]
 
 
 def _same_file(blob: Path, status: os.stat_result) -> bool:

@@ -14,37 +14,33 @@ from __future__ import annotations
 
 import io
 import os
-import stat
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from sentinelzer0.domain.manifests import ContentKind, Manifest, ManifestEntry, StoredContent, check_digest
 from sentinelzer0.errors import AlreadyExistsError, IntegrityError, InvalidInputError
-from sentinelzer0.storage.blob_views import differences, link_or_copy, remove_tree
 from sentinelzer0.storage.blob_collection import remove_stale_temps, remove_unreferenced
+from sentinelzer0.storage.blob_views import differences, link_or_copy, remove_tree
 from sentinelzer0.storage.copying import (
-    copy_bytes,
     disk_errors,
     exclusive_lock,
     make_directory,
+    nameless_copy,
     read_up_to,
     sync_directory,
 )
 from sentinelzer0.storage.hashing import in_parallel, sha256_of, sha256_of_path
 from sentinelzer0.storage.sources import SourceFile, find_source
-from sentinelzer0.storage.staging import Staged, Staging, temp_name, temp_prefix
+from sentinelzer0.storage.staging import MEDIUM, Meter, Staged, Staging, temp_name, temp_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
 
 SMALL = 1024 * 1024
 """Up to this size a file is read into memory and written, which is cheaper than the kernel copy."""
-MEDIUM = 32 * 1024 * 1024
-"""Up to this size a blob is hashed where a larger one would be compared by size, and read where copied."""
-
-Progress = Callable[[int, int], None]
 
 
 class LocalBlobStore:
@@ -60,7 +56,7 @@ class LocalBlobStore:
         self._lock = root / "blobs" / ".lock"
         self._now = now
 
-    def put(self, source: Path, *, progress: Progress | None = None) -> StoredContent:
+    def put(self, source: Path, *, progress: Callable[[int, int], None] | None = None) -> StoredContent:
         """Store a file or a directory.
 
         Args:
@@ -76,7 +72,7 @@ class LocalBlobStore:
             StorageUnavailableError: The disk failed; nothing was kept.
         """
         found = find_source(source)
-        meter = _Meter(found.size, progress)
+        meter = Meter(found.size, progress)
         parallel = len(found.files) > 1 or found.size > SMALL
         with disk_errors(f"Storing {str(source)!r}"):
             make_directory(self._blobs)
@@ -145,15 +141,13 @@ class LocalBlobStore:
         """
         with self.open(digest) as blob, disk_errors(f"Reading blob {digest}"):
             size = os.fstat(blob.fileno()).st_size
-            private = io.BytesIO(blob.read(MEDIUM + 1)) if size <= MEDIUM else self._nameless_copy(blob, size)
+            private: io.BytesIO | io.BufferedReader
+            if size <= MEDIUM:
+                private = io.BytesIO(blob.read(MEDIUM + 1))
+            else:
+                private = nameless_copy(blob.fileno(), size, self._blobs, temp_prefix(self._now()))
             try:
-                actual, _ = sha256_of(private)
-                if actual != digest:
-                    raise IntegrityError(
-                        f"The stored bytes of {digest} changed: their SHA-256 is now {actual}.",
-                        hint="Restore the blob from a backup, or store the original file again.",
-                    )
-                private.seek(0)
+                _require_digest(private, digest)
             except BaseException:
                 private.close()
                 raise
@@ -298,7 +292,7 @@ class LocalBlobStore:
             blobs = remove_unreferenced(self._blobs, self._lock, referenced, self.manifest, older_than)
         return sorted(temps + blobs)
 
-    def _stage(self, staging: Staging, file: SourceFile, meter: _Meter) -> Staged:
+    def _stage(self, staging: Staging, file: SourceFile, meter: Meter) -> Staged:
         """Copy one source file into a temporary file."""
         descriptor = file.open()
         try:
@@ -316,7 +310,7 @@ class LocalBlobStore:
     def _publish(self, staged: list[Staged]) -> None:
         """Give synced temporary files their names, unless the same bytes are already there and sound."""
         distinct = {item.digest: item for item in staged}
-        sound = {digest: self._sound_inode(item) for digest, item in distinct.items()}
+        sound = {digest: item.sound_twin(self.path(digest)) for digest, item in distinct.items()}
         moment = int(self._now().timestamp() * 1e9)
         with exclusive_lock(self._lock):
             for digest, item in distinct.items():
@@ -324,7 +318,7 @@ class LocalBlobStore:
                 current = _inode(final)
                 if current is None:
                     make_directory(final.parent)
-                elif current == sound[digest] or current == self._sound_inode(item):
+                elif current == sound[digest] or current == item.sound_twin(final):
                     with suppress(PermissionError):  # another user's blob cannot be renewed, only replaced
                         os.utime(final, ns=(moment, moment))
                         continue
@@ -332,19 +326,6 @@ class LocalBlobStore:
         # Also where the blob was already there: whoever put it may not have come to this line yet.
         for directory in {self.path(digest).parent for digest in distinct}:
             sync_directory(directory)
-
-    def _sound_inode(self, item: Staged) -> int | None:
-        """The inode of the blob that already holds these bytes; None when there is none to be trusted."""
-        final = self.path(item.digest)
-        try:
-            status = os.lstat(final)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != item.size:
-                return None
-            if item.size <= MEDIUM and sha256_of_path(final)[0] != item.digest:
-                return None
-        except OSError:
-            return None  # missing or unreadable: the copy in hand is better
-        return status.st_ino
 
     def _members(self, content: StoredContent) -> list[tuple[str, str, int, bool]]:
         """Path (empty for a single file), digest, size and executable bit of every file."""
@@ -371,28 +352,6 @@ class LocalBlobStore:
         same_disk = os.lstat(self._blobs).st_dev == os.lstat(destination.parent).st_dev
         return (self._blobs if same_disk else destination.parent) / temp_name(self._now())
 
-    def _nameless_copy(self, blob: BinaryIO, size: int) -> BinaryIO:
-        """Copy an open blob into a file without a name, open for reading at its start."""
-        with tempfile.TemporaryFile(buffering=0, dir=self._blobs, prefix=temp_prefix(self._now())) as copy:
-            copy_bytes(blob.fileno(), copy.fileno(), size, lambda _: None)
-            copy.seek(0)
-            return os.fdopen(os.dup(copy.fileno()), "rb")
-
-
-class _Meter:
-    """Counts every byte twice, once copied and once hashed, and reports the mean."""
-
-    def __init__(self, size: int, progress: Progress | None) -> None:
-        self._size = size
-        self._progress = progress
-        self._counted = 0
-        self.add(0)
-
-    def add(self, count: int) -> None:
-        self._counted += count
-        if self._progress is not None:
-            self._progress(self._counted // 2, self._size)
-
 
 def _manifest(files: tuple[SourceFile, ...], staged: list[Staged]) -> Manifest:
     return Manifest(
@@ -401,6 +360,17 @@ def _manifest(files: tuple[SourceFile, ...], staged: list[Staged]) -> Manifest:
             for file, item in zip(files, staged, strict=True)
         )
     )
+
+
+def _require_digest(stream: io.BytesIO | io.BufferedReader, digest: str) -> None:
+    """Hash a stream and go back to its start."""
+    actual, _ = sha256_of(stream)
+    if actual != digest:
+        raise IntegrityError(
+            f"The stored bytes of {digest} changed: their SHA-256 is now {actual}.",
+            hint="Restore the blob from a backup, or store the original file again.",
+        )
+    stream.seek(0)
 
 
 def _missing(digest: str) -> IntegrityError:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinelzer0.errors import SentinelError, StorageFullError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
@@ -83,6 +88,27 @@ def _kernel_copy(source: int, target: int, size: int, on_bytes: Callable[[int], 
         done += count
         on_bytes(count)
     return done
+
+
+def nameless_copy(source: int, size: int, directory: Path, prefix: str) -> io.BufferedReader:
+    """Copy an open file into one without a name, which nobody else can open.
+
+    Args:
+        source: Descriptor at position zero.
+        size: Bytes to copy.
+        directory: Where the bytes lie; the same disk as the source allows the cheapest copy.
+        prefix: Start of the name it has for a moment where the system cannot make files without one.
+
+    Returns:
+        The copy, open for reading at its start.
+
+    Raises:
+        OSError: Reading or writing failed.
+    """
+    with tempfile.TemporaryFile(buffering=0, dir=directory, prefix=prefix) as copy:
+        copy_bytes(source, copy.fileno(), size, lambda _: None)
+        copy.seek(0)
+        return os.fdopen(os.dup(copy.fileno()), "rb")
 
 
 def read_up_to(source: int, size: int) -> bytes:

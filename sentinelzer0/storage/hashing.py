@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 _CHUNK = 256 * 1024  # fits the second-level cache; larger chunks measured slower
 
@@ -60,7 +62,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
+def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Apply a function that releases the interpreter lock to every item, one thread per core.
 
     Returns:

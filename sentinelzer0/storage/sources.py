@@ -126,7 +126,7 @@ def find_source(path: Path) -> Source:
         ModelFileNotFoundError: Nothing is there.
         UnsafeModelError: A symbolic link, device, pipe or socket; nothing to store; unreadable; an unsafe name.
     """
-    filename = Path(os.path.abspath(path)).name
+    filename = path.absolute().name
     try:
         status = os.lstat(path)
     except PermissionError as error:

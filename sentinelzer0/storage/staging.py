@@ -5,20 +5,26 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
+import stat
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
+from sentinelzer0.storage.clock import random_salt
 from sentinelzer0.storage.copying import copy_bytes, write_all
-from sentinelzer0.storage.hashing import sha256_of
+from sentinelzer0.storage.hashing import sha256_of, sha256_of_path
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+MEDIUM = 32 * 1024 * 1024
+"""Up to this size a blob is hashed where a larger one is compared by size, and read where that is copied."""
 PREFIX = ".sz0-tmp-"
 _NAME = re.compile(r"\.sz0-tmp-(\d{1,11})-.+")
 _SYNC_THREADS = 4  # several fsyncs share one commit of the journal
@@ -32,7 +38,7 @@ def temp_prefix(moment: datetime) -> str:
 
 def temp_name(moment: datetime) -> str:
     """A fresh name for a temporary file or directory."""
-    return temp_prefix(moment) + os.urandom(6).hex()
+    return temp_prefix(moment) + random_salt()
 
 
 def temp_moment(name: str) -> datetime | None:
@@ -55,6 +61,42 @@ class Staged:
     digest: str
     size: int
 
+    def sound_twin(self, blob: Path) -> int | None:
+        """The inode of a blob that already holds these bytes; None when there is none to be trusted.
+
+        Up to `MEDIUM` bytes the blob is hashed, beyond it only its size is compared.
+        """
+        try:
+            status = os.lstat(blob)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
+                return None
+            if self.size <= MEDIUM and sha256_of_path(blob)[0] != self.digest:
+                return None
+        except OSError:
+            return None  # missing or unreadable: the copy in hand is better
+        return status.st_ino
+
+
+class Meter:
+    """Counts every byte twice, once copied and once hashed, and reports the mean.
+
+    Args:
+        size: Bytes in all.
+        progress: Called with (bytes done, bytes in all), at once with zero done.
+    """
+
+    def __init__(self, size: int, progress: Callable[[int, int], None] | None) -> None:
+        self._size = size
+        self._progress = progress
+        self._counted = 0
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        """Count bytes and report."""
+        self._counted += count
+        if self._progress is not None:
+            self._progress(self._counted // 2, self._size)
+
 
 class Staging:
     """A set of temporary files in one directory; whatever is not moved away is removed on leaving.
@@ -72,7 +114,7 @@ class Staging:
         self._syncing: deque[tuple[int, Future[None]]] = deque()
         self._temps: list[Path] = []
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
