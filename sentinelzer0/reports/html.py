@@ -25,7 +25,9 @@ _SAFE_LINK = re.compile(r"(?:https?://|#|\./|\.\./|/(?!/)|data:text/csv[;,])[^\s
 _NAMESPACES = {"svg": "http://www.w3.org/2000/svg"}
 
 # Characters that vanish or turn the reading direction can make one name look like another, so they are spelled out.
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 
 
@@ -84,9 +86,9 @@ def stylesheet(css: str) -> Markup:
     return Markup(f"<style>{css}</style>")
 
 
-def page(language: str, head: Markup, body: Markup) -> Markup:
-    """Assemble a whole HTML document."""
-    return Markup(f"<!doctype html>\n{el('html', el('head', head), el('body', body), lang=language)}\n")
+def page(language: str, head: Markup, body: Markup, *, class_: str) -> Markup:
+    """Assemble a whole HTML document; ``class_`` is the body's."""
+    return Markup(f"<!doctype html>\n{el('html', el('head', head), el('body', body, class_=class_), lang=language)}\n")
 
 
 def coordinate(value: float) -> str:
@@ -113,7 +115,11 @@ def _content(children: Iterable[Child]) -> str:
 
 def _attribute(name: str, value: Attribute) -> str:
     written = name.rstrip("_").replace("_", "-")
-    if not _ATTRIBUTE.match(written) or written.lower().startswith("on") or written.lower() in {"style", "src", "srcdoc"}:
+    if (
+        not _ATTRIBUTE.match(written)
+        or written.lower().startswith("on")
+        or written.lower() in {"style", "src", "srcdoc"}
+    ):
         raise InvalidInputError(f"The attribute {written!r} is not allowed in a report.")
     if value is None or value is False:
         return ""
