@@ -59,6 +59,7 @@ OPTIONAL = {
 LAZY = {
     ("sentinelzer0/__init__.py", "sentinelzer0.workspace"): "the lazy face",
     ("sentinelzer0/mlops/__init__.py", "import_module"): "the lazy face",
+    ("sentinelzer0/storage/creation.py", "sentinelzer0.storage.migrations"): "Alembic loads only to migrate",
 }
 
 SQL = re.compile(
