@@ -1,0 +1,176 @@
+"""The composition root: a path or a URL becomes storage; every use case runs in one transaction of it.
+
+Sole importer of ``sentinelzer0.storage``. ``with kernel.begin(actor, action) as tx:`` commits on a clean exit and
+rolls back on any exception; a refusal is then recorded in a transaction of its own and raised.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from sentinelzer0.domain.audit import Outcome
+from sentinelzer0.domain.identity import Actor, check_actor
+from sentinelzer0.domain.policies import DEFAULT, policy_to_toml
+from sentinelzer0.errors import InvalidInputError, LegacyWorkspaceError, RefusedError
+from sentinelzer0.storage import creation
+from sentinelzer0.storage.blobs import LocalBlobStore
+from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
+from sentinelzer0.storage.database import Database
+from sentinelzer0.storage.layout import Layout, write_json, write_text
+from sentinelzer0.storage.registry import InstalledPolicy
+from sentinelzer0.storage.transaction import Reader, Transaction
+
+__all__ = ["InstalledPolicy", "Kernel", "Reader", "Transaction", "random_salt", "write_json", "write_text"]
+
+SYSTEM = Actor("system", "internal")
+GENESIS = "workspace:create:done"
+
+
+class Kernel:
+    """One open workspace: database, blobs, readable files, clock, ids and chance.
+
+    Args:
+        location: A directory, or ``postgresql://host/database?blobs=DIRECTORY``.
+        clock: Where the time comes from.
+        allow_legacy: Open a directory of version 3.3 although it was not imported (the import does).
+
+    Raises:
+        LegacyWorkspaceError: The directory holds files of version 3.3 that were not imported.
+        SchemaVersionError: The database belongs to another release.
+        StorageUnavailableError: The database or the directory cannot be opened.
+    """
+
+    def __init__(
+        self, location: str | os.PathLike[str], *, clock: Clock | None = None, allow_legacy: bool = False
+    ) -> None:
+        url, root = _locate(location)
+        self.clock: Clock = clock or SystemClock()
+        self.ids = Ids(self.clock)
+        self.random = fresh_random()
+        self.layout = Layout(root)
+        self.blobs = LocalBlobStore(root, now=self.clock.now)
+        known = not url.startswith("sqlite") or self.layout.database.exists()
+        if not known and not allow_legacy:
+            self._refuse_legacy()
+        root.mkdir(parents=True, exist_ok=True)
+        self.database = Database(url)
+        self.fast_database = Database(url, durable=False)
+        if creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite):
+            self._initialise()
+        with self.read() as view:
+            self.workspace_id = creation.read_settings(view.connection)["workspace_id"]
+
+    @contextmanager
+    def begin(self, actor: str | Actor, action: str, *subjects: str) -> Iterator[Transaction]:
+        """Run a use case in one read-write transaction.
+
+        Args:
+            actor: Who acts; text means an embedded caller who asserts a name.
+            action: What they intend, as ``noun:subject:verb``.
+            subjects: The objects concerned, as ``kind:name``.
+        """
+        who = check_actor(actor)
+        try:
+            with self.database.writing() as connection:
+                tx = Transaction(connection, self.clock.now(), self.ids, who, action, subjects)
+                yield tx
+                tx.finish()
+        except RefusedError as refusal:
+            self.refuse(who, action, subjects, refusal)
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Read one consistent state."""
+        with self.database.reading() as connection:
+            yield Reader(connection, self.clock.now())
+
+    @contextmanager
+    def record_outcomes(self) -> Iterator[Reader]:
+        """Write outcomes: no audit record, and a commit that survives ``kill -9`` but may be lost with the power."""
+        with self.fast_database.writing() as connection:
+            yield Reader(connection, self.clock.now())
+
+    def refuse(
+        self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError
+    ) -> RefusedError:
+        """Record a refusal in a transaction of its own and return it, to be raised."""
+        with self.database.writing() as connection:
+            tx = Transaction(connection, self.clock.now(), self.ids, check_actor(actor), action, subjects)
+            tx.record(outcome=Outcome.REFUSED, reason=refusal.message, detail={"code": refusal.code})
+            tx.finish()
+        return refusal
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC."""
+        return self.clock.now()
+
+    def close(self) -> None:
+        """Close every idle database connection."""
+        self.database.close()
+        self.fast_database.close()
+
+    def _refuse_legacy(self) -> None:
+        traces = self.layout.legacy_traces()
+        if traces:
+            root = self.layout.root
+            raise LegacyWorkspaceError(
+                f"{str(root)!r} holds files of version 3.3, for example {traces[0].name}.",
+                hint=f"Take them over, keeping the originals: sentinelzer0 import-legacy {root}",
+            )
+
+    def _initialise(self) -> None:
+        """Write the first record: the workspace's identity and the policy it starts with."""
+        with self.database.writing() as connection:
+            if creation.read_settings(connection):
+                return
+            now = self.clock.now()
+            workspace_id = self.ids.new("ws")
+            creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": now.isoformat()})
+            Reader(connection, now).audit.create_head()
+            tx = Transaction(connection, now, self.ids, SYSTEM, GENESIS, ("workspace:this",))
+            policy = InstalledPolicy(
+                revision=1,
+                digest=DEFAULT.digest,
+                name=DEFAULT.name,
+                body=policy_to_toml(DEFAULT),
+                installed_at=now,
+                installed_by=SYSTEM.name,
+                reason="a new workspace starts with the default policy",
+            )
+            tx.policies.put(policy)
+            tx.record(reason=policy.reason, detail={"workspace_id": workspace_id})
+            tx.finish()
+
+
+def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:
+    """Return the database URL and the workspace directory of a location.
+
+    Raises:
+        InvalidInputError: An unknown scheme, or a server without a directory for the bytes.
+    """
+    text = os.fspath(location)
+    if "://" not in text:
+        if not text or "\0" in text:
+            raise InvalidInputError(f"{text!r} is not a directory.", hint="Name the workspace directory.")
+        root = Path(os.path.abspath(text))  # noqa: PTH100 - symlinks stay as the user wrote them
+        return f"sqlite:///{root / Layout(root).database.name}", root
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise InvalidInputError(
+            f"{parts.scheme}:// is not a kind of workspace.", hint="Use a directory or postgresql://host/database."
+        )
+    options = dict(parse_qsl(parts.query))
+    blobs = options.pop("blobs", "")
+    if not blobs:
+        raise InvalidInputError(
+            "The address of the database does not say where the bytes of the models go.",
+            hint="Add ?blobs=/a/directory to it.",
+        )
+    root = Path(os.path.abspath(unquote(blobs.removeprefix("file://"))))  # noqa: PTH100
+    return urlunsplit(("postgresql+psycopg", parts.netloc, parts.path, urlencode(options), "")), root

@@ -1,0 +1,1 @@
+"""Keeping a workspace sound: check, repair, back up, clean up, take over."""

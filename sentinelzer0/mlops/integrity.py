@@ -1,0 +1,145 @@
+"""Bytes that were just checked: verification before every step towards traffic, and the loader's way in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sentinelzer0.domain.identity import Actor, subject_of_version
+from sentinelzer0.domain.manifests import ContentKind, Manifest, StoredContent
+from sentinelzer0.domain.versions import Version
+from sentinelzer0.errors import IntegrityError, NotFoundError, VersionNotFoundError
+from sentinelzer0.kernel import Kernel, Reader
+
+MAX_NAMED_PROBLEMS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModel:
+    """A version whose bytes are handed out only after they were hashed.
+
+    Attributes:
+        digest: SHA-256 (hex) of the file or of the directory's manifest.
+        manifest: The files of a directory, None for a single file.
+    """
+
+    digest: str
+    manifest: Manifest | None
+    _kernel: Kernel
+
+    def names(self) -> list[str]:
+        """Return the relative paths of a directory's files, or an empty list for a single file."""
+        return [] if self.manifest is None else [entry.path for entry in self.manifest.entries]
+
+    def open(self, name: str | None = None) -> BinaryIO:
+        """Open a private copy of the bytes, hashed after it was taken, so that nobody can change it any more.
+
+        Args:
+            name: Relative path of a file in a directory; None for a single file.
+
+        Raises:
+            IntegrityError: The bytes are not the registered ones.
+            NotFoundError: The directory has no such file.
+        """
+        if self.manifest is None:
+            if name is not None:
+                raise NotFoundError(f"The version is a single file; it has no member {name!r}.")
+            return self._kernel.blobs.open_private(self.digest)
+        for entry in self.manifest.entries:
+            if entry.path == name:
+                return self._kernel.blobs.open_private(entry.sha256)
+        raise NotFoundError(f"The version has no file {name!r}.", hint=f"It has: {', '.join(self.names()[:20])}.")
+
+    def read(self, name: str | None = None) -> bytes:
+        """Return checked bytes; see :meth:`open`."""
+        with self.open(name) as stream:
+            return stream.read()
+
+
+def content_of(version: Version) -> StoredContent:
+    """Return what the blob store needs to find a version's bytes; a directory's manifest is read when needed."""
+    return StoredContent(ContentKind(version.kind), version.digest, version.size, None, version.filename)
+
+
+def view_path(kernel: Kernel, version: Version) -> Path:
+    """Return the readable file or directory of a version, building it when it is missing.
+
+    A damaged blob cannot be made readable; the path is then returned although nothing is there.
+    """
+    directory = kernel.layout.version_directory(version.model, version.version)
+    path = directory if version.kind == ContentKind.DIRECTORY.value else directory / version.filename
+    if version.deleted_at is None and not path.exists():
+        try:
+            kernel.blobs.link(content_of(version), path)
+        except IntegrityError:
+            return path
+    return path
+
+
+def problems(kernel: Kernel, version: Version) -> list[str]:
+    """Hash every byte of a version and compare its readable view.
+
+    Returns:
+        What is wrong, in plain words; empty when all is intact.
+    """
+    content = content_of(version)
+    found = kernel.blobs.check(content)
+    try:
+        return found or kernel.blobs.view_problems(content, view_path(kernel, version))
+    except IntegrityError as error:
+        return [error.message]
+
+
+def require_intact(kernel: Kernel, version: Version, actor: str | Actor, action: str) -> None:
+    """Hash every byte before ``action`` may go on.
+
+    Raises:
+        IntegrityError: The bytes are not those that were registered; the refusal is on record.
+    """
+    found = kernel.blobs.check(content_of(version))
+    if not found:
+        return
+    shown = "; ".join(found[:MAX_NAMED_PROBLEMS])
+    more = f" (and {len(found) - MAX_NAMED_PROBLEMS} more)" if len(found) > MAX_NAMED_PROBLEMS else ""
+    refusal = IntegrityError(
+        f"{version.version} is not what was registered: {shown}{more}.",
+        hint="Restore its bytes from a backup, or create a new version from the original file.",
+    )
+    raise kernel.refuse(actor, action, (subject_of_version(version.model, version.version),), refusal)
+
+
+@contextmanager
+def verified(kernel: Kernel, version: Version) -> Iterator[VerifiedModel]:
+    """Give access to a version's bytes, each checked when it is opened.
+
+    Raises:
+        IntegrityError: The manifest of a directory is not the registered one.
+    """
+    manifest = kernel.blobs.manifest(version.digest) if version.kind == ContentKind.DIRECTORY.value else None
+    yield VerifiedModel(version.digest, manifest, kernel)
+
+
+def read_all(model: VerifiedModel) -> dict[str, io.BytesIO]:
+    """Return every file of a directory in memory, checked."""
+    return {name: io.BytesIO(model.read(name)) for name in model.names()}
+
+
+def require_version(view: Reader, model: str, version: str) -> Version:
+    """Return a living version.
+
+    Raises:
+        VersionNotFoundError: It never existed, or was deleted.
+    """
+    found = view.versions.get(model, version)
+    if found is None:
+        of_model = "" if model == "default" else f" of model {model}"
+        raise VersionNotFoundError(
+            f"There is no version {version!r}{of_model}.", hint="List them: sentinelzer0 versions list"
+        )
+    if found.deleted_at is not None:
+        raise VersionNotFoundError(f"Version {version} was deleted on {found.deleted_at:%Y-%m-%d %H:%M} UTC.")
+    return found

@@ -1,0 +1,134 @@
+"""What a change to a version must respect, checked inside its transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from sentinelzer0.domain.deployments import Cause
+from sentinelzer0.domain.identity import PRODUCTION
+from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
+from sentinelzer0.errors import (
+    AlreadyExistsError,
+    ApprovalRequiredError,
+    InUseError,
+    VersionNotFoundError,
+)
+from sentinelzer0.kernel import Reader, Transaction
+from sentinelzer0.mlops.deployments import deploy
+
+
+def enter_production(tx: Transaction, version: Version, cause: Cause, reason: str, evidence: dict[str, Any]) -> Version:
+    """Give a version all production traffic in this transaction and return it as known-good.
+
+    The caller has checked approval and bytes, and stores the returned state.
+
+    Raises:
+        ConflictError: An A/B test shares the production traffic.
+    """
+    tx.ab_tests.check_no_running_test(version.model, PRODUCTION)
+    deploy(
+        tx,
+        model=version.model,
+        environment=PRODUCTION,
+        weights={version.version: 1.0},
+        cause=cause,
+        reason=reason,
+        evidence=evidence,
+    )
+    return replace(
+        version,
+        stage=ModelStage.PRODUCTION,
+        production_at=tx.now,
+        known_good_at=version.known_good_at or tx.now,
+        quarantined_at=None,
+        quarantine_reason="",
+    )
+
+
+def check_direct_promotion(tx: Transaction, version: Version, target: VersionStatus) -> str:
+    """Return how the policy in force lets this move pass without an approval.
+
+    Raises:
+        ApprovalRequiredError: It does not.
+    """
+    policy = tx.policies.in_force().policy()
+    registered = tx.registry.entry(version.model, version.version) is not None
+    if registered and policy.needs_approval(target.value):
+        raise ApprovalRequiredError(
+            f"{version.version} needs an approval to go to {target}.",
+            hint=f"Ask for it: sentinelzer0 registry request {version.version} {target}",
+        )
+    if target is VersionStatus.PRODUCTION and not policy.direct_production:
+        raise ApprovalRequiredError(
+            f"The policy {policy.name} lets only registered, approved versions into production.",
+            hint=f"Register {version.version}, then request its promotion.",
+        )
+    return "not needed for this stage" if registered else f"not registered: waived by policy {policy.name}"
+
+
+def check_new(view: Reader, facts: dict[str, Any], name: str) -> None:
+    """Refuse a version whose name is taken or whose parent does not exist.
+
+    Raises:
+        AlreadyExistsError: The name is taken, also by a deleted version or in another case.
+        VersionNotFoundError: The parent does not exist.
+    """
+    model = facts["model"]
+    if (taken := view.versions.same_name(model, name)) is not None:
+        how = "was used by a deleted version" if taken.deleted_at is not None else "exists already"
+        other = "" if taken.version == name else f" as {taken.version!r}, which differs only in case"
+        raise AlreadyExistsError(
+            f"Version {name!r} {how}{other}.", hint="Versions are never overwritten: choose another name."
+        )
+    if facts["parent_version"] is not None:
+        parent = view.versions.get(model, facts["parent_version"])
+        if parent is None or parent.deleted_at is not None:
+            raise VersionNotFoundError(
+                f"The parent version {facts['parent_version']!r} does not exist.",
+                hint="Create the parent first, or leave parent_version out.",
+            )
+
+
+def check_not_serving(tx: Transaction, version: Version) -> None:
+    """Refuse to take away a version that serves traffic.
+
+    Raises:
+        InUseError: It does, in some environment.
+    """
+    serving = tx.deployments.serving(version.model, version.version)
+    if serving:
+        raise InUseError(
+            f"{version.version} serves {', '.join(serving)}.", hint="Promote another version or roll back first."
+        )
+
+
+def check_unreferenced(tx: Transaction, version: Version, *, force: bool) -> None:
+    """Refuse to delete a version that something refers to.
+
+    Raises:
+        InUseError: It serves, has children, a pending request, an open A/B test, or is of stage production.
+    """
+    check_not_serving(tx, version)
+    children = tx.versions.children(version.model, version.version)
+    if children:
+        raise InUseError(f"{version.version} is the parent of {children[0].version}.", hint="Delete that one first.")
+    pending = [r for r in tx.registry.requests(version.model, version.version) if r.status.value == "pending"]
+    if pending:
+        raise InUseError(
+            f"{version.version} has the pending request {pending[0].request_id}.", hint="Withdraw or reject it first."
+        )
+    tx.ab_tests.check_in_no_open_test(version.model, version.version)
+    if version.stage is ModelStage.PRODUCTION and not force:
+        raise InUseError(
+            f"{version.version} is of stage production.", hint="It serves nothing: force=True deletes it nevertheless."
+        )
+
+
+def generated_name(tx: Transaction, model: str) -> str:
+    """Return a name made of the time, unique by stepping on microsecond by microsecond."""
+    moment = tx.now
+    while tx.versions.same_name(model, name := f"v_{moment:%Y%m%d_%H%M%S_%f}") is not None:
+        moment += timedelta(microseconds=1)
+    return name

@@ -1,0 +1,71 @@
+"""The one place that reads the real clock and makes ids and random numbers."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where a workspace takes the time from."""
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow, for durations and cache ages."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    __slots__ = ()
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow."""
+        return time.perf_counter()
+
+
+class Ids:
+    """Unique ids that sort by time: UUIDv7 (RFC 9562) in hex behind a readable prefix, as in ``apr_0199…``.
+
+    Ids made by one process in one millisecond also sort: the 12 bits after the time count up.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last_ms = 0
+        self._count = 0
+
+    def new(self, prefix: str) -> str:
+        """Return a fresh id, for example ``test_019a…`` for the prefix ``test``."""
+        ms = int(self._clock.now().timestamp() * 1000)
+        with self._lock:
+            if ms > self._last_ms:
+                self._last_ms, self._count = ms, secrets.randbits(10)
+            else:
+                self._count += 1
+                if self._count >= 1 << 12:
+                    self._last_ms, self._count = self._last_ms + 1, 0
+            ms, count = self._last_ms, self._count
+        value = (ms << 80) | (0x7 << 76) | (count << 64) | (0b10 << 62) | secrets.randbits(62)
+        return f"{prefix}_{value:032x}"
+
+
+def fresh_random() -> random.Random:
+    """Return a generator seeded by the operating system, for choices that need no key."""
+    return random.Random(secrets.randbits(128))  # noqa: S311 - traffic splitting, not cryptography
+
+
+def random_salt() -> str:
+    """Return 16 random hex digits that separate one experiment's assignments from another's."""
+    return secrets.token_hex(8)

@@ -1,0 +1,234 @@
+"""One relational database: an engine, transactions on the driver's own connection, compiled statements.
+
+Statements are SQLAlchemy Core, compiled once per dialect and then run on the DBAPI connection: measured, that is
+several times cheaper per statement than a Core connection, and the columns need no converters. This module is the
+only place where driver errors are turned into ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import ClauseElement, Engine, Table, create_engine, event
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Dialect
+
+from sentinelzer0.errors import (
+    ConflictError,
+    CorruptWorkspaceError,
+    SentinelError,
+    StorageFullError,
+    StorageUnavailableError,
+    require_extra,
+)
+
+Row = Sequence[Any]
+Compiled = tuple[str, tuple[str, ...] | None, dict[str, Any]]
+"""SQL text, order of the parameters (None when they are named), constants among them."""
+BUSY_TIMEOUT_S = 60.0
+
+
+class Statement:
+    """A Core statement that is compiled once for each dialect it meets."""
+
+    __slots__ = ("_clause", "_compiled")
+
+    def __init__(self, clause: ClauseElement) -> None:
+        self._clause = clause
+        self._compiled: dict[str, Compiled] = {}
+
+    def compiled(self, dialect: Dialect) -> Compiled:
+        """Return the SQL text, the order of the parameters for positional drivers, and the constants in it."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            compiled: Any = self._clause.compile(dialect=dialect)
+            order = getattr(compiled, "positiontup", None)
+            constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+            found = str(compiled), None if order is None else tuple(order), constants
+            self._compiled[dialect.name] = found
+        return found
+
+
+class Upsert(Statement):
+    """Insert a full row, or replace all other columns of the row with the same key."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table.insert())
+        self._table = table
+
+    def compiled(self, dialect: Dialect) -> Compiled:
+        """Return the dialect's ``INSERT … ON CONFLICT DO UPDATE``."""
+        if dialect.name not in self._compiled:
+            make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
+            insert = make(self._table)
+            keys = [column.name for column in self._table.primary_key.columns]
+            rest = {c.name: insert.excluded[c.name] for c in self._table.columns if c.name not in keys}
+            clause = (
+                insert.on_conflict_do_update(index_elements=keys, set_=rest)
+                if rest
+                else insert.on_conflict_do_nothing(index_elements=keys)
+            )
+            self._clause = clause
+        return super().compiled(dialect)
+
+
+class Connection:
+    """A DBAPI connection inside a transaction."""
+
+    __slots__ = ("_dialect", "_raw", "backend")
+
+    def __init__(self, raw: Any, dialect: Dialect) -> None:
+        self._raw = raw
+        self._dialect = dialect
+        self.backend = dialect.name
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Execute and return the cursor, whose ``rowcount`` and rows the caller may read."""
+        sql, order, constants = statement.compiled(self._dialect)
+        values = {**constants, **parameters} if constants and parameters else parameters or constants
+        cursor = self._raw.cursor()
+        cursor.execute(sql, values if order is None else [values[name] for name in order])
+        return cursor
+
+    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute once for every row."""
+        if not rows:
+            return
+        sql, order, constants = statement.compiled(self._dialect)
+        if constants:
+            rows = [{**constants, **row} for row in rows]
+        cursor = self._raw.cursor()
+        cursor.executemany(sql, rows if order is None else [[row[name] for name in order] for row in rows])
+
+    def rows(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Execute and return every row."""
+        return list(self.run(statement, parameters).fetchall())
+
+    def first(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Row | None:
+        """Execute and return the first row or None."""
+        row: Row | None = self.run(statement, parameters).fetchone()
+        return row
+
+    def script(self, sql: str) -> None:
+        """Execute literal SQL that has no parameters (transaction control only)."""
+        self._raw.cursor().execute(sql)
+
+
+class Database:
+    """Opens transactions on SQLite or PostgreSQL.
+
+    Safe for threads (each transaction has its own pooled connection) and for ``fork`` (a child never uses its
+    parent's connections).
+
+    Args:
+        url: An SQLAlchemy URL.
+        durable: Whether a commit survives a power loss. Every commit survives ``kill -9`` of this process.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
+        self.url = url
+        self.engine = _create_engine(url, durable=durable)
+        self.dialect = self.engine.dialect
+        self.is_sqlite = self.dialect.name == "sqlite"
+        self._pid = os.getpid()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run a read-write transaction: commit on a clean exit, roll back on any exception.
+
+        Raises:
+            StorageUnavailableError: The database does not answer or stays locked.
+            StorageFullError: No space is left.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Run a read-only transaction that sees one consistent state."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        if self._pid != os.getpid():
+            self.engine.dispose(close=False)
+            self._pid = os.getpid()
+        with self.translated_errors():
+            raw = self.engine.raw_connection()
+            try:
+                connection = Connection(raw.driver_connection, self.dialect)
+                if self.is_sqlite:
+                    connection.script(begin)
+                yield connection
+                raw.driver_connection.commit()  # type: ignore[union-attr]
+            except BaseException:
+                raw.driver_connection.rollback()  # type: ignore[union-attr]
+                raise
+            finally:
+                raw.close()
+
+    @contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        """Turn the driver's errors into this package's, keeping the cause."""
+        try:
+            yield
+        except SentinelError:
+            raise
+        except self.dialect.loaded_dbapi.Error as error:
+            raise _translated(error, self.dialect.loaded_dbapi) from error
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+def _translated(error: Any, dbapi: Any) -> SentinelError:
+    text = str(error).strip()
+    low = text.lower()
+    if "full" in low or "no space left" in low:
+        return StorageFullError(f"The database cannot grow: {text}.", hint="Free some space; nothing was changed.")
+    if "malformed" in low or "not a database" in low:
+        return CorruptWorkspaceError(f"The database is damaged: {text}.", hint="Run: sentinelzer0 doctor")
+    if isinstance(error, dbapi.IntegrityError):
+        return ConflictError(f"Another process wrote the same row first: {text}.", hint="Read again and retry.")
+    if "locked" in low:
+        return StorageUnavailableError(
+            f"The database stayed locked for {BUSY_TIMEOUT_S:.0f} s.", hint="Another process holds it: retry."
+        )
+    return StorageUnavailableError(f"The database does not answer: {text}.", hint="Check it and retry.")
+
+
+def _create_engine(url: str, *, durable: bool) -> Engine:
+    if not url.startswith("sqlite"):
+        try:
+            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24)
+        except ModuleNotFoundError as error:
+            raise require_extra("postgres", error.name or "psycopg") from error
+    engine = create_engine(
+        url,
+        pool_size=8,
+        max_overflow=-1,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+    )
+    synchronous = "FULL" if durable else "NORMAL"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            "cache_size=-8192",
+            f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

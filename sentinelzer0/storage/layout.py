@@ -1,0 +1,69 @@
+"""The readable side of a workspace directory: paths, JSON files written whole, traces of version 3.3.
+
+Everything here is derived from the database and the blobs and can be written again; nothing here is the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sentinelzer0.domain.identity import DEFAULT_MODEL
+
+DATABASE = "sentinelzer0.db"
+
+
+class Layout:
+    """Where things lie below a workspace directory.
+
+    Args:
+        root: The workspace directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.versions = root / "versions"
+        self.metadata = root / "metadata"
+        self.registry = root / "registry"
+        self.checkpoints = root / "registry" / "checkpoints"
+        self.ab_tests = root / "ab_tests"
+        self.rollback = root / "rollback"
+        self.database = root / DATABASE
+
+    def version_directory(self, model: str, version: str) -> Path:
+        """Return the directory of a version's readable view."""
+        return self.versions / readable_name(model, version)
+
+    def metadata_file(self, model: str, version: str) -> Path:
+        """Return the file with a version's immutable facts."""
+        return self.metadata / f"{readable_name(model, version)}.json"
+
+    def legacy_traces(self) -> list[Path]:
+        """Return files that only version 3.3 wrote."""
+        return [
+            *sorted(self.metadata.glob("metadata_*.json")),
+            *(path for path in (self.registry / "registry.json",) if path.is_file()),
+        ]
+
+
+def readable_name(model: str, version: str) -> str:
+    """Return the name of a version in the readable directories; ``@`` occurs in no identifier."""
+    return version if model == DEFAULT_MODEL else f"{model}@{version}"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all; it can be written again, so it is not synced."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".sz0-tmp-{os.getpid()}-{path.name}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,326 @@
+"""The whole schema on one page.
+
+Columns use plain types only (text, whole numbers, reals), so that a compiled statement can run on the driver's
+own connection without converters. Times are ISO-8601 UTC text of fixed width, which sorts; columns marked
+``json`` hold canonical JSON text. ``STATE`` names the tables that the audit log can rebuild.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
+
+SCHEMA_VERSION = "0001"
+
+metadata = MetaData()
+
+
+def _text(name: str, *, null: bool = False, key: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null, primary_key=key)
+
+
+def _json(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, info={"json": True})
+
+
+def _int(name: str, *, key: bool = False, default: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, primary_key=key, autoincrement=False, server_default=default)
+
+
+def _real(name: str, *, null: bool = False, default: str | None = None) -> Column[float]:
+    return Column(name, Float(53), nullable=null, server_default=default)
+
+
+# Alembic's own table, here so that a fresh database equals a migrated one.
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+settings = Table("settings", metadata, _text("key", key=True), _text("value"))
+
+versions = Table(
+    "versions",
+    metadata,
+    _text("model", key=True),
+    _text("version", key=True),
+    _text("folded"),
+    _int("seq"),
+    _text("digest"),
+    _text("kind"),
+    _int("size"),
+    _text("filename"),
+    _text("created_at"),
+    _text("created_by"),
+    _text("framework"),
+    _text("framework_version"),
+    _text("model_type"),
+    _json("architecture"),
+    _json("hyperparameters"),
+    _text("training_dataset"),
+    _json("training_metrics"),
+    _json("validation_metrics"),
+    _json("test_metrics"),
+    _text("parent_version", null=True),
+    _text("stage"),
+    Column("deprecated", Integer, nullable=False),
+    _json("tags"),
+    _text("notes"),
+    _text("production_at", null=True),
+    _text("known_good_at", null=True),
+    _text("quarantined_at", null=True),
+    _text("quarantine_reason"),
+    _text("deleted_at", null=True),
+    Index("versions_seq", "model", "seq"),
+    Index("versions_stage", "model", "stage", "deprecated", "seq"),
+    Index("versions_folded", "model", "folded", unique=True),
+    Index("versions_digest", "digest"),
+    Index("versions_parent", "model", "parent_version"),
+)
+
+version_tags = Table(
+    "version_tags",
+    metadata,
+    _text("model", key=True),
+    _text("tag", key=True),
+    _int("seq", key=True),
+    _text("status"),
+    Index("version_tags_status", "model", "tag", "status", "seq"),
+    Index("version_tags_seq", "model", "seq"),
+)
+
+registry_entries = Table(
+    "registry_entries",
+    metadata,
+    _text("model", key=True),
+    _text("version", key=True),
+    _text("registered_at"),
+    _text("registered_by"),
+    _text("promoted_at", null=True),
+    _text("promoted_by", null=True),
+    _json("deployment_info"),
+    _json("performance_metrics"),
+    _text("health_status"),
+    _text("last_health_check", null=True),
+    _json("tags"),
+)
+
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    _text("request_id", key=True),
+    _text("model"),
+    _text("version"),
+    _text("from_stage"),
+    _text("to_stage"),
+    _text("requested_by"),
+    _text("requested_at"),
+    _text("status"),
+    _text("approved_by", null=True),
+    _text("approved_at", null=True),
+    _text("rejection_reason", null=True),
+    _text("notes"),
+    _text("target"),
+    _real("share"),
+    _text("digest"),
+    _text("policy_digest"),
+    _text("expires_at", null=True),
+    _json("votes"),
+    _json("gates"),
+    Index("approval_requests_version", "model", "version"),
+    Index("approval_requests_status", "status"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    _text("evidence_id", key=True),
+    _text("model"),
+    _text("version"),
+    _text("kind"),
+    Column("passed", Integer, nullable=False),
+    _text("summary"),
+    _text("digest"),
+    _text("version_digest"),
+    _text("filename"),
+    _text("attached_by"),
+    _text("attached_at"),
+    Index("evidence_version", "model", "version"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    _int("revision", key=True),
+    _text("digest"),
+    _text("name"),
+    _text("body"),
+    _text("installed_at"),
+    _text("installed_by"),
+    _text("reason"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _text("model", key=True),
+    _text("environment", key=True),
+    _int("revision", key=True),
+    _json("weights"),
+    _text("cause"),
+    _text("created_at"),
+    _text("created_by"),
+    _text("reason"),
+    _json("evidence"),
+    _int("audit_seq"),
+    Index("deployments_at", "model", "environment", "created_at"),
+)
+
+ab_tests = Table(
+    "ab_tests",
+    metadata,
+    _text("test_id", key=True),
+    _text("test_name"),
+    _text("model_a"),
+    _text("model_b"),
+    _real("traffic_split"),
+    _text("status"),
+    _text("created_at"),
+    _text("started_at", null=True),
+    _text("ended_at", null=True),
+    _text("created_by"),
+    _text("description"),
+    _int("min_samples"),
+    _real("significance_threshold"),
+    _text("winner", null=True),
+    _real("winner_confidence"),
+    _text("primary_metric"),
+    _text("salt"),
+    _text("model"),
+    _text("environment", null=True),
+    _json("verdict"),
+    Index("ab_tests_created", "created_at"),
+)
+
+ab_arms = Table(
+    "ab_arms",
+    metadata,
+    _text("test_id", key=True),
+    _text("arm", key=True),
+    _int("requests", default="0"),
+    _int("failures", default="0"),
+    _real("latency_sum", default="0"),
+    _real("latency_sq", default="0"),
+    _int("confidences", default="0"),
+    _real("confidence_sum", default="0"),
+    _real("confidence_sq", default="0"),
+    _int("tp", default="0"),
+    _int("fp", default="0"),
+    _int("tn", default="0"),
+    _int("fn", default="0"),
+    _int("late", default="0"),
+)
+
+ab_custom = Table(
+    "ab_custom",
+    metadata,
+    _text("test_id", key=True),
+    _text("arm", key=True),
+    _text("metric", key=True),
+    _int("samples"),
+    _real("total"),
+    _real("total_sq"),
+)
+
+ab_latency = Table(
+    "ab_latency",
+    metadata,
+    _text("test_id", key=True),
+    _text("arm", key=True),
+    _int("bucket", key=True),
+    _int("requests"),
+)
+
+ab_outcomes = Table(
+    "ab_outcomes",
+    metadata,
+    _text("test_id", key=True),
+    _text("request_id", key=True),
+    _text("arm"),
+    _text("recorded_at"),
+    Column("success", Integer),
+    _real("latency_ms", null=True),
+    _real("confidence", null=True),
+    _text("predicted_label", null=True),
+    _text("true_label", null=True),
+    Column("late", Integer, nullable=False, server_default="0"),
+)
+
+ab_trajectory = Table(
+    "ab_trajectory",
+    metadata,
+    _text("test_id", key=True),
+    _int("step", key=True),
+    _text("recorded_at"),
+    _json("arms"),
+)
+
+rollbacks = Table(
+    "rollbacks",
+    metadata,
+    _text("event_id", key=True),
+    _text("timestamp"),
+    _text("model"),
+    _text("environment"),
+    _text("from_version"),
+    _text("to_version", null=True),
+    _text("reason"),
+    _text("strategy"),
+    _text("triggered_by"),
+    Column("success", Integer, nullable=False),
+    _json("details"),
+    Index("rollbacks_at", "model", "timestamp"),
+)
+
+verifications = Table(
+    "verifications", metadata, _text("digest", key=True), _json("stat_key"), _text("verified_at")
+)
+
+audit_records = Table(
+    "audit_records",
+    metadata,
+    _int("seq", key=True),
+    _text("time"),
+    _text("actor"),
+    _text("action"),
+    _text("outcome"),
+    _text("body"),
+    Index("audit_records_time", "time"),
+)
+
+audit_subjects = Table("audit_subjects", metadata, _text("subject", key=True), _int("seq", key=True))
+
+audit_nodes = Table(
+    "audit_nodes",
+    metadata,
+    _int("level", key=True),
+    _int("position", key=True),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+audit_head = Table(
+    "audit_head", metadata, _int("id", key=True), _int("size"), Column("frontier", LargeBinary, nullable=False)
+)
+
+# Every row of these is the latest after-image in the audit log; `doctor` proves it.
+STATE: tuple[Table, ...] = (
+    versions,
+    registry_entries,
+    approval_requests,
+    evidence,
+    policies,
+    deployments,
+    ab_tests,
+    rollbacks,
+)

@@ -1,0 +1,136 @@
+"""A transaction: rows of every noun, one point in time, one actor, and the audit records of what changed.
+
+A state row is written through :meth:`Transaction.put`, which keeps its after-image; :meth:`Transaction.record`
+puts the images of everything written since into one audit record. A commit with an image left over is refused, so
+state cannot change without a record.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sentinelzer0.domain.audit import AuditRecord, Outcome
+from sentinelzer0.domain.identity import Actor
+from sentinelzer0.errors import UnauditedWriteError
+from sentinelzer0.storage.ab_tests import ABTestRows
+from sentinelzer0.storage.audit import AuditRows
+from sentinelzer0.storage.clock import Ids
+from sentinelzer0.storage.codec import Codec, Native
+from sentinelzer0.storage.database import Connection, Upsert
+from sentinelzer0.storage.deployments import DeploymentRows
+from sentinelzer0.storage.registry import PolicyRows, RegistryRows
+from sentinelzer0.storage.rollbacks import RollbackRows
+from sentinelzer0.storage.versions import VersionRows
+
+T = TypeVar("T")
+_upserts: dict[str, Upsert] = {}
+
+
+class Reader:
+    """The rows of every noun at one point in time.
+
+    Attributes:
+        now: The time of this transaction, the same for everything in it.
+    """
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+        self.audit = AuditRows(connection)
+        self.versions = VersionRows(connection, self._put)
+        self.registry = RegistryRows(connection, self._put)
+        self.policies = PolicyRows(connection, self._put)
+        self.deployments = DeploymentRows(connection, self._put)
+        self.ab_tests = ABTestRows(connection, self._put)
+        self.rollbacks = RollbackRows(connection, self._put)
+
+    def _put(self, codec: Codec[T], value: T) -> None:
+        raise UnauditedWriteError("A read-only transaction cannot write.")
+
+
+class Transaction(Reader):
+    """A read-write transaction of one actor with one intent.
+
+    Attributes:
+        actor: Who acts.
+        action: What they intend, as ``noun:subject:verb``; the action of a record unless it names another.
+        subjects: The objects concerned.
+    """
+
+    def __init__(
+        self, connection: Connection, now: datetime, ids: Ids, actor: Actor, action: str, subjects: tuple[str, ...]
+    ) -> None:
+        super().__init__(connection, now)
+        self.actor = actor
+        self.action = action
+        self.subjects = subjects
+        self._ids = ids
+        self._changes: list[dict[str, Any]] = []
+        self._frontier = self.audit.head(lock=True)
+        self._recorded = False
+
+    @property
+    def next_seq(self) -> int:
+        """Return the sequence number the next audit record will have."""
+        return self._frontier.size
+
+    def new_id(self, prefix: str) -> str:
+        """Return a fresh id behind a readable prefix."""
+        return self._ids.new(prefix)
+
+    def record(
+        self,
+        action: str | None = None,
+        *subjects: str,
+        digest: str | None = None,
+        reason: str = "",
+        outcome: Outcome = Outcome.OK,
+        detail: dict[str, Any] | None = None,
+    ) -> AuditRecord:
+        """Append an audit record that carries every state row written since the previous one.
+
+        Args:
+            action: What happened; the transaction's intent when left out.
+            subjects: The objects concerned; the transaction's when left out.
+            digest: SHA-256 (hex) of the content it is about.
+            reason: Why.
+            outcome: ``ok``, or ``refused``.
+            detail: Facts that are not state, as JSON values.
+        """
+        record = AuditRecord(
+            seq=self._frontier.size,
+            time=self.now,
+            actor=self.actor,
+            action=action or self.action,
+            subjects=subjects or self.subjects,
+            digest=digest,
+            after=tuple(self._changes),
+            reason=reason,
+            policy=self.policies.in_force_digest(),
+            outcome=outcome,
+            detail=detail or {},
+        )
+        self._changes = []
+        self._frontier = self.audit.append(record, self._frontier)
+        self._recorded = True
+        return record
+
+    def finish(self) -> None:
+        """Store the new head of the log; called once, before the commit.
+
+        Raises:
+            UnauditedWriteError: State was written that no record carries.
+        """
+        if self._changes:
+            tables = ", ".join(sorted({change["table"] for change in self._changes}))
+            raise UnauditedWriteError(f"{self.action} changed {tables} without an audit record.")
+        if self._recorded:
+            self.audit.store_head(self._frontier)
+
+    def _put(self, codec: Codec[T], value: T) -> None:
+        native: Native = codec.native(value)
+        name = codec.table.name
+        upsert = _upserts.get(name) or _upserts.setdefault(name, Upsert(codec.table))
+        self.connection.run(upsert, codec.parameters(value, native))
+        self._changes.append({"table": name, "row": native})
