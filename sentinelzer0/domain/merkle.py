@@ -29,6 +29,7 @@ GetNode = Callable[[int, int], bytes]
 Node = tuple[int, int, bytes]
 """A perfect subtree: level, index, hash."""
 
+_ONE_HASH_LENGTH = frozenset({HASH_BYTES})
 _sha256 = hashlib.sha256
 
 
@@ -60,6 +61,8 @@ class Frontier:
     def __post_init__(self) -> None:
         if not 0 <= self.size <= MAX_SIZE or len(self.peaks) != self.size.bit_count():
             raise InvalidInputError(f"A tree of {self.size} leaves cannot have {len(self.peaks)} perfect subtrees.")
+        if not _ONE_HASH_LENGTH.issuperset(map(len, self.peaks)):  # one call, whatever the number of peaks
+            raise InvalidInputError(f"Every perfect subtree has a SHA-256 hash of {HASH_BYTES} bytes.")
 
     def append(self, leaf: bytes) -> tuple[Frontier, list[Node]]:
         """Add one leaf.

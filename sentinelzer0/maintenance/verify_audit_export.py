@@ -258,7 +258,7 @@ class Question:
     def see(self, record: dict[str, Any]) -> None:
         """Take a record into account: the highest revision recorded up to the moment asked about is in force."""
         for entry in record["after"]:
-            row = entry["row"] if entry["table"] == "deployments" else {"model": None}
+            row: dict[str, Any] = entry["row"] if entry["table"] == "deployments" else {"model": None}
             if row["model"] != self.model or row["environment"] != self.environment or row["revision"] <= self.revision:
                 continue
             shares = [f"{show(name)} {100 * share:g} %" for name, share in sorted(row["weights"].items()) if share]
