@@ -23,11 +23,11 @@ from sentinelzer0.reports.timeline import timeline_figure
 from sentinelzer0.reports.traffic_chart import traffic_figure
 
 _VERDICTS = {
-    VerdictKind.GOOD: ("\N{CHECK MARK}", "Good"),
-    VerdictKind.BAD: ("\N{MULTIPLICATION X}", "Bad"),
+    VerdictKind.GOOD: ("\N{CHECK MARK}", "In order"),
+    VerdictKind.BAD: ("\N{MULTIPLICATION X}", "Problem"),
     VerdictKind.CAUTION: ("!", "Look twice"),
     VerdictKind.UNDECIDED: ("\N{HORIZONTAL ELLIPSIS}", "Undecided"),
-    VerdictKind.INFO: ("i", "For your information"),
+    VerdictKind.INFO: ("i", "Note"),
 }
 
 
@@ -66,7 +66,7 @@ def verdict(value: Verdict) -> Markup:
         el("span", sign, class_="sign", aria_hidden="true"),
         el(
             "div",
-            el("p", word, class_="kind"),
+            el("p", value.label or word, class_="kind"),
             el("p", value.sentence, class_="say"),
             el("p", value.detail) if value.detail else None,
         ),
@@ -80,4 +80,4 @@ def _fact(fact: Fact) -> Markup:
     if fact.tone is not Tone.NEUTRAL:
         content = el("span", f"{symbol(fact.tone)} ", content, class_=str(fact.tone))
     note = el("span", fact.note, class_="note") if fact.note else None
-    return el("div", el("dt", fact.label), el("dd", content, note))
+    return el("div", el("dt", fact.label), el("dd", content, note), class_="long" if fact.code else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sentinelzer0.reports.chart_values import Mark, Tone
+from sentinelzer0.reports.chart_values import Mark
 from sentinelzer0.reports.formats import shorten
 from sentinelzer0.reports.html import Child, Markup, coordinate, el, join
 from sentinelzer0.reports.scales import Scale, Tick
@@ -37,7 +37,7 @@ class Canvas:
 
 
 WIDE = Canvas("wide", 800.0, 8, 6, 420)
-NARROW = Canvas("narrow", 360.0, 4, 5, 180)
+NARROW = Canvas("narrow", 320.0, 4, 5, 160)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Plot:
     bottom: float
 
 
-def text(x: float, y: float, content: str, *, class_: str = "", anchor: str = "start") -> Markup:
+def text(x: float, y: float, content: Child, *, class_: str = "", anchor: str = "start") -> Markup:
     """Write one line of text."""
     return el("text", content, x=x, y=y, class_=class_ or None, text_anchor=anchor, font_size=12, fill="currentColor")
 
 
-def width_of(content: str) -> float:
+def width_of(content: str, *, strong: bool = False) -> float:
     """Estimate the width of a line of text."""
-    return len(content) * CHARACTER
+    return len(content) * CHARACTER * (1.12 if strong else 1.0)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str, *, dash: str = "", width: float = 1.0) -> Markup:
@@ -124,22 +124,28 @@ def badge_rows(xs: Sequence[float]) -> list[int]:
     return rows
 
 
-def badges(plot: Plot, marks: Sequence[Mark], xs: Sequence[float], *, first: int = 1) -> Markup:
-    """Draw a numbered badge above the plot and a thin dashed line for each mark: round for people, square for machines."""
-    drawn: list[Markup] = []
-    for number, (mark, x, row) in enumerate(zip(marks, xs, badge_rows(xs), strict=True), start=first):
-        y = plot.top - 11 - row * (_BADGE + 2)
-        shape = {"stroke": "currentColor", "stroke_width": 1.5, "fill": "none"}
-        outline = (
-            el("rect", x=x - 8, y=y - 8, width=16, height=16, rx=3, **shape)
-            if mark.automatic
-            else el("circle", cx=x, cy=y, r=8.5, **shape)
+def badges(plot: Plot, marks: Sequence[Mark], xs: Sequence[float]) -> Markup:
+    """Draw a numbered badge above the plot with a thin line: round for people, square for machines."""
+    return join(
+        _badge(plot, mark, number, x, plot.top - 11 - row * (_BADGE + 2))
+        for number, (mark, x, row) in enumerate(zip(marks, xs, badge_rows(xs), strict=True), start=1)
+    )
+
+
+def _badge(plot: Plot, mark: Mark, number: int, x: float, y: float) -> Markup:
+    if mark.automatic:
+        outline = el(
+            "rect", x=x - 8, y=y - 8, width=16, height=16, rx=3, class_="plate", stroke="currentColor", fill="none"
         )
-        inner = el("g", line(x, y + 9, x, plot.bottom, tone_class(mark.tone), dash="2 3"), outline)
-        drawn.append(
-            el("g", inner, text(x, y + 4, str(number), class_="strong", anchor="middle"), class_=tone_class(mark.tone))
-        )
-    return join(drawn)
+    else:
+        outline = el("circle", cx=x, cy=y, r=8.5, class_="plate", stroke="currentColor", fill="none")
+    return el(
+        "g",
+        line(x, y + 9, x, plot.bottom, str(mark.tone), dash="2 3"),
+        outline,
+        text(x, y + 4, str(number), class_="strong", anchor="middle"),
+        class_=str(mark.tone),
+    )
 
 
 def badge_height(rows: Sequence[int]) -> float:
@@ -147,28 +153,24 @@ def badge_height(rows: Sequence[int]) -> float:
     return (max(rows) + 1) * (_BADGE + 2) + 4 if rows else 0.0
 
 
-def tone_class(tone: Tone) -> str:
-    """Return the class that colours a tone."""
-    return str(tone)
-
-
-def marker(shape: int, x: float, y: float, *, size: float = 4.5, hollow: bool = False) -> Markup:
+def marker(
+    shape: int, x: float, y: float, *, size: float = 4.5, hollow: bool = False, class_: str | None = None
+) -> Markup:
     """Draw the marker of a series: circle, square, triangle, diamond, cross; the same order everywhere."""
-    style: dict[str, str | float] = {"stroke": "currentColor", "stroke_width": 1.5, "fill": "currentColor"}
-    if hollow:
-        style["fill"], style["class_"] = "none", "hollow"
+    fill = "none" if hollow else "currentColor"
     s = size
     if shape % 5 == 0:
-        return el("circle", cx=x, cy=y, r=s, **style)
+        return el("circle", cx=x, cy=y, r=s, fill=fill, stroke="currentColor", stroke_width=1.5, class_=class_)
     corners = {
         1: [(x - s, y - s), (x + s, y - s), (x + s, y + s), (x - s, y + s)],
         2: [(x, y - s * 1.2), (x + s * 1.15, y + s * 0.85), (x - s * 1.15, y + s * 0.85)],
         3: [(x, y - s * 1.35), (x + s * 1.35, y), (x, y + s * 1.35), (x - s * 1.35, y)],
     }
     if shape % 5 in corners:
-        return el("path", d=path(corners[shape % 5], close=True), **style)
+        outline = path(corners[shape % 5], close=True)
+        return el("path", d=outline, fill=fill, stroke="currentColor", stroke_width=1.5, class_=class_)
     cross = path([(x - s, y - s), (x + s, y + s)]) + path([(x - s, y + s), (x + s, y - s)])
-    return el("path", d=cross, stroke="currentColor", stroke_width=2.5, fill="none")
+    return el("path", d=cross, stroke="currentColor", stroke_width=2.5, fill="none", class_=class_)
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

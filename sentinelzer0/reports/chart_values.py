@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import TypeAlias
 
 from sentinelzer0.errors import InvalidInputError, InvalidMetricError
@@ -320,5 +321,5 @@ def require_axis(xs: Sequence[X], extra: Sequence[X], title: str) -> None:
     """Check one chart's x values: one kind, ascending; ``extra`` lie on the same axis in any order."""
     require_one_kind([*xs, *extra], title)
     positions = [x.timestamp() if isinstance(x, datetime) else float(x) for x in xs]
-    if any(later < earlier for earlier, later in zip(positions, positions[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(positions)):
         raise InvalidInputError(f"The points of {title!r} are not in ascending order.", hint="Sort them by x.")

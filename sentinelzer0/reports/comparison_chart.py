@@ -13,7 +13,10 @@ from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.scales import Scale, number_ticks
 
 _DIFFERENCE = {Unit.PERCENT: Unit.POINTS}
-_ARROW = {1: "\N{BLACK UP-POINTING TRIANGLE}", -1: "\N{BLACK DOWN-POINTING TRIANGLE}", 0: "="}
+_ARROW = {
+    1: "\N{BLACK UP-POINTING TRIANGLE}",
+    -1: "\N{BLACK DOWN-POINTING TRIANGLE}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def delta_text(row: MetricRow, index: int) -> str:
     change = value - base
     word = judgement(row, index)
     if word == "equal":
-        return "= equal"
+        return "equal"
     unit = _DIFFERENCE.get(row.unit, row.unit)
     return f"{_ARROW[1 if change > 0 else -1]} {number(change, unit, signed=True)} {word}"
 
@@ -95,8 +98,8 @@ def _extent(chart: ComparisonChart) -> float:
     )
     if not gains or gains[-1] == 0:
         return 0.01
-    middle = gains[len(gains) * 3 // 4 if len(gains) > 3 else -1] or gains[-1]
-    return (gains[-1] if gains[-1] <= 4 * middle else 2 * middle) * 1.15
+    runner_up = gains[-2] if len(gains) > 1 and gains[-2] > 0 else gains[-1]
+    return (gains[-1] if gains[-1] <= 4 * runner_up else runner_up) * 1.15
 
 
 def _picture(chart: ComparisonChart, canvas: Canvas) -> Picture:
@@ -108,15 +111,11 @@ def _picture(chart: ComparisonChart, canvas: Canvas) -> Picture:
     top = 30.0
     bottom = top + layout.row * len(chart.rows)
     ticks = number_ticks(-extent, extent, 3 if canvas.narrow else 6, Unit.PERCENT, signed=True)
+    base = chart.versions[0] if len(chart.versions[0]) < 12 else "baseline"
     frame = [
         join(
             line(x(tick.value), top, x(tick.value), bottom, "grid"),
-            text(
-                x(tick.value),
-                bottom + 18,
-                tick.label if tick.value else chart.versions[0] if len(chart.versions[0]) < 12 else "baseline",
-                anchor="middle",
-            ),
+            text(x(tick.value), bottom + 18, tick.label if abs(tick.value) > 1e-12 else base, anchor="middle"),
         )
         for tick in ticks
     ]
@@ -125,21 +124,24 @@ def _picture(chart: ComparisonChart, canvas: Canvas) -> Picture:
         text(x(0) + 10, 14, "better \N{RIGHTWARDS ARROW}"),
         text(layout.right, bottom + 36, "relative change, turned so that better is right", anchor="end"),
     )
-    rows = [_row(chart, row, top + number_ * layout.row, layout, x, canvas) for number_, row in enumerate(chart.rows)]
-    return Picture(bottom + 44, join(frame, line(x(0), top, x(0), bottom, "zero", width=1.4), heads, rows))
+    tops = [top + index * layout.row for index in range(len(chart.rows))]
+    frame += [line(0, y, canvas.width, y, "grid") for y in tops]
+    baseline = line(x(0), top, x(0), bottom, "zero", width=1.4)
+    rows = [_row(chart, row, y, layout, x, canvas) for row, y in zip(chart.rows, tops, strict=True)]
+    return Picture(bottom + 44, join(frame, baseline, heads, rows))
 
 
 def _layout(chart: ComparisonChart, canvas: Canvas) -> _Layout:
     if canvas.narrow:
         return _Layout(canvas.width * 0.5, 14, canvas.width - 14, 54, 36, 15)
     names = min(max(width_of(row.name) for row in chart.rows), 190)
-    right_text = max((width_of(_summary(chart, row)) for row in chart.rows), default=0) + 16
+    right_text = max((width_of(_summary(chart, row), strong=True) for row in chart.rows), default=0) + 16
     return _Layout(names, names + 24, canvas.width - min(right_text, 330), 36, 18, 22)
 
 
 def _summary(chart: ComparisonChart, row: MetricRow) -> str:
     if len(chart.versions) == 2:
-        return f"{cell(row.values[0], row.unit)} \N{RIGHTWARDS ARROW} {cell(row.values[1], row.unit)}  {delta_text(row, 1)}"
+        return f"{_values(row)}   {delta_text(row, 1)}"
     gains = [
         (gain, index) for index in range(1, len(chart.versions)) if (gain := relative_gain(row, index)) is not None
     ]
@@ -150,42 +152,48 @@ def _summary(chart: ComparisonChart, row: MetricRow) -> str:
     return f"best: {chart.versions[best]}, {cell(row.values[best], row.unit)}"
 
 
+def _values(row: MetricRow) -> str:
+    return f"{cell(row.values[0], row.unit)} \N{RIGHTWARDS ARROW} {cell(row.values[1], row.unit)}"
+
+
 def _row(chart: ComparisonChart, row: MetricRow, top: float, layout: _Layout, x: Scale, canvas: Canvas) -> Markup:
     y = top + layout.dot
-    word = judgement(row, 1) if len(chart.versions) == 2 else ""
-    class_ = {"better": "good", "worse": "bad"}.get(word, "ink")
-    said = delta_text(row, 1) if canvas.narrow and len(chart.versions) == 2 else _summary(chart, row)
-    name = shorten(row.name, int(layout.name / CHARACTER))
-    dots = [
-        _dot(row, index, y, x, class_ if len(chart.versions) == 2 else f"s{index + 1}")
-        for index in range(1, len(chart.versions))
-    ]
+    pair = len(chart.versions) == 2
+    gains = {index: gain for index in range(1, len(chart.versions)) if (gain := relative_gain(row, index)) is not None}
+    tones = {index: _tone(row, index, pair=pair) for index in gains}
+    reach = [min(max(gain, x.low), x.high) for gain in gains.values()] + [0.0]
+    stem_class = tones.get(1, "neutral") if pair else "neutral"
     return join(
-        line(0, top, canvas.width, top, "grid"),
-        text(0, top + layout.label, name, class_="strong"),
-        text(canvas.width, top + layout.label, said, class_=class_, anchor="end"),
+        text(0, top + layout.label, shorten(row.name, int(layout.name / CHARACTER)), class_="strong"),
+        _conclusion(chart, row, top + layout.label, canvas),
+        line(x(min(reach)), y, x(max(reach)), y, stem_class, width=2.5 if pair else 1.5),
         el("g", marker(0, x(0), y, size=4.5), class_="neutral"),
-        dots,
+        [_dot(index, gain, y, x, tones[index]) for index, gain in gains.items()],
     )
 
 
-def _dot(row: MetricRow, index: int, y: float, x: Scale, class_: str) -> Markup | None:
-    gain = relative_gain(row, index)
-    if gain is None:
-        return None
+def _tone(row: MetricRow, index: int, *, pair: bool) -> str:
+    if not pair:
+        return f"s{index + 1}"
+    return {"better": "good", "worse": "bad"}.get(judgement(row, index), "neutral")
+
+
+def _conclusion(chart: ComparisonChart, row: MetricRow, y: float, canvas: Canvas) -> Markup:
+    if len(chart.versions) > 2:
+        return text(canvas.width, y, _summary(chart, row), class_="ink", anchor="end")
+    change = el("tspan", delta_text(row, 1), class_=f"strong {_tone(row, 1, pair=True)}")
+    values = "" if canvas.narrow else f"{_values(row)}   "
+    return text(canvas.width, y, join(values, change), anchor="end")
+
+
+def _dot(index: int, gain: float, y: float, x: Scale, class_: str) -> Markup:
     inside = min(max(gain, x.low), x.high)
     at = x(inside)
-    tone = "neutral" if row.higher_is_better is None else class_
-    stem = line(x(0), y, at, y, tone, width=2.5)
     if inside == gain:
-        return el("g", stem, marker(index, at, y, size=5), class_=tone)
+        return el("g", marker(index, at, y, size=7, class_="gap"), marker(index, at, y, size=5), class_=class_)
     tip = 9 if gain > 0 else -9
-    return el(
-        "g",
-        stem,
-        el("path", d=path([(at, y - 7), (at + tip, y), (at, y + 7)], close=True), fill="currentColor"),
-        class_=tone,
-    )
+    arrow = path([(at, y - 7), (at + tip, y), (at, y + 7)], close=True)
+    return el("g", el("path", d=arrow, fill="currentColor"), class_=class_)
 
 
 def _legend(chart: ComparisonChart) -> list[tuple[Markup, str]]:
@@ -201,11 +209,12 @@ def _data(chart: ComparisonChart) -> Data:
     changes = [f"Change of {version}" for version in chart.versions[1:]]
     columns = (
         Column("Metric"),
+        Column("Unit"),
         *(Column(v, Unit.NUMBER) for v in chart.versions),
         *(Column(change) for change in changes),
     )
     rows = tuple(
-        (row.name, *row.values, *(delta_text(row, index) for index in range(1, len(chart.versions))))
+        (row.name, str(row.unit), *row.values, *(delta_text(row, index) for index in range(1, len(chart.versions))))
         for row in chart.rows
     )
     return Data(columns, rows)

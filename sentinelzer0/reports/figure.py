@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from sentinelzer0.reports.canvas import NARROW, WIDE, Canvas, tone_class
+from sentinelzer0.reports.canvas import NARROW, WIDE, Canvas
 from sentinelzer0.reports.chart_values import Mark, Tone, X
-from sentinelzer0.reports.formats import cell, iso, position, symbol
+from sentinelzer0.reports.formats import cell, iso, place, position, symbol
 from sentinelzer0.reports.html import Child, Markup, el, join
 from sentinelzer0.reports.page_values import Column
 
@@ -54,6 +54,7 @@ def figure(
     *,
     legend: Sequence[tuple[Markup, str]] = (),
     marks: Sequence[Mark] = (),
+    counted: str = "",
 ) -> Markup:
     """Assemble a figure.
 
@@ -65,6 +66,7 @@ def figure(
         data: The numbers drawn.
         legend: Swatch and meaning of each encoding.
         marks: Written beneath the picture, numbered as in it.
+        counted: What a numeric x counts, e.g. "requests".
     """
     pictures = []
     for canvas in context.canvases:
@@ -87,7 +89,7 @@ def figure(
         caption(context, title, sentence),
         pictures,
         el("ul", keys, class_="legend") if keys else None,
-        mark_list(marks),
+        mark_list(marks, counted),
         data_details(title, data),
         id=context.prefix,
     )
@@ -98,7 +100,7 @@ def caption(context: Context, title: str, sentence: str) -> Markup:
     return el("figcaption", el("h3", title), el("p", sentence, id=f"{context.prefix}-says"))
 
 
-def mark_list(marks: Sequence[Mark]) -> Markup | None:
+def mark_list(marks: Sequence[Mark], counted: str = "") -> Markup | None:
     """Write what each badge stands for."""
     if not marks:
         return None
@@ -106,7 +108,13 @@ def mark_list(marks: Sequence[Mark]) -> Markup | None:
         el(
             "li",
             badge(str(number), mark.tone, automatic=mark.automatic),
-            el("span", el("strong", mark.label), " ", el("span", _circumstances(mark), class_="muted"), _because(mark)),
+            el(
+                "span",
+                el("strong", mark.label),
+                " ",
+                el("span", _circumstances(mark, counted), class_="muted"),
+                _because(mark),
+            ),
         )
         for number, mark in enumerate(marks, start=1)
     ]
@@ -115,7 +123,7 @@ def mark_list(marks: Sequence[Mark]) -> Markup | None:
 
 def badge(content: str, tone: Tone, *, automatic: bool) -> Markup:
     """A small round (person) or square (machine) sign."""
-    class_ = f"badge {tone_class(tone)}{' auto' if automatic else ''}"
+    class_ = f"badge {tone}{' auto' if automatic else ''}"
     return el("span", el("b", content) if content.isdigit() else content, class_=class_, aria_hidden="true")
 
 
@@ -213,8 +221,8 @@ def _spread_rows(rows: tuple[tuple[X | str | float | None, ...], ...]) -> list[t
     return [rows[round(index * last / (_TABLE_ROWS - 1))] for index in range(_TABLE_ROWS)]
 
 
-def _circumstances(mark: Mark) -> str:
-    parts = [position(mark.x), actor_text(mark.actor, automatic=mark.automatic)]
+def _circumstances(mark: Mark, counted: str) -> str:
+    parts = [place(mark.x, counted), actor_text(mark.actor, automatic=mark.automatic)]
     return " \N{MIDDLE DOT} ".join(part for part in parts if part)
 
 

@@ -33,13 +33,32 @@ def number(value: float, unit: Unit = Unit.NUMBER, *, signed: bool = False, deci
         value: In the metric's own scale; fractions for PERCENT and POINTS.
         unit: How it is read.
         signed: Write a plus sign, for differences.
-        decimals: Fixed number of decimals after scaling; None picks about four significant digits.
+        decimals: Fixed number of decimals after scaling; None picks four significant digits, three for differences.
     """
     scaled, suffix = _scale(value, unit)
-    text = _digits(abs(scaled), unit, decimals)
+    text = _digits(abs(scaled), unit, decimals, 3 if signed else 4)
     negative = value < 0 and any(digit in "123456789" for digit in text)
     sign = MINUS if negative else "+" if signed and any(digit in "123456789" for digit in text) else ""
     return f"{sign}{text}{suffix}"
+
+
+def brief(value: float, unit: Unit, *, signed: bool = False) -> str:
+    """Write a chosen number, such as a limit, with no more decimals than it has: 80 %, not 80.00 %."""
+    scaled, _ = _scale(value, unit)
+    decimals = next(
+        (count for count in range(4) if abs(round(scaled, count) - scaled) < 1e-9 * max(1.0, abs(scaled))), None
+    )
+    return number(value, unit, signed=signed, decimals=decimals)
+
+
+def place(x: X, counted: str) -> str:
+    """Write where on the x axis: a time, or a number and what it counts."""
+    return position(x) if isinstance(x, datetime) else f"{position(x)} {counted}"
+
+
+def sentence_case(text: str) -> str:
+    """Begin a sentence with a capital."""
+    return text[:1].upper() + text[1:]
 
 
 def cell(value: Cell, unit: Unit | None = None) -> str:
@@ -142,7 +161,7 @@ def _scale(value: float, unit: Unit) -> tuple[float, str]:
     return value, ""
 
 
-def _digits(size: float, unit: Unit, decimals: int | None) -> str:
+def _digits(size: float, unit: Unit, decimals: int | None, significant: int) -> str:
     if decimals is not None:
         return f"{size:,.{decimals}f}"
     if unit is Unit.COUNT:
@@ -150,9 +169,9 @@ def _digits(size: float, unit: Unit, decimals: int | None) -> str:
     if unit in {Unit.PERCENT, Unit.POINTS}:
         return f"{size:.2f}" if size >= 0.01 or size == 0 else f"{size:.2g}"
     if unit is Unit.BYTES or unit is Unit.MILLISECONDS:
-        return f"{size:.4g}" if size < 1000 else f"{size:,.0f}"
+        return f"{size:.{significant}g}" if size < 1000 else f"{size:,.0f}"
     if size != 0 and (size < 1e-3 or size >= 1e7):
         return f"{size:.3g}"
     if size >= 1000:
         return f"{size:,.0f}" if float(size).is_integer() else f"{size:,.1f}"
-    return f"{size:.4g}"
+    return f"{size:.{significant}g}"

@@ -41,12 +41,12 @@ class Markup:
         return self.html
 
 
-Child: TypeAlias = "Markup | str | int | float | None | Iterable[Child]"
+Child: TypeAlias = "Markup | str | int | float | Iterable[Child] | None"
 Attribute: TypeAlias = str | int | float | bool | None
 
 
 def escape(text: str) -> str:
-    """Escape text for element content and quoted attributes alike; invisible characters become ``\\u202e``."""
+    """Escape text for element content and quoted attributes alike; invisible characters are spelled out."""
     return _INVISIBLE.sub(_spell, text).translate(_ENTITIES)
 
 

@@ -23,7 +23,7 @@ from sentinelzer0.reports.canvas import (
 )
 from sentinelzer0.reports.chart_values import IntervalChart, Unit
 from sentinelzer0.reports.figure import Context, Data, Picture, figure
-from sentinelzer0.reports.formats import number, position
+from sentinelzer0.reports.formats import brief, number, place, position, sentence_case
 from sentinelzer0.reports.html import Markup, el, join
 from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.running_band import RunningBand, running_band
@@ -46,6 +46,7 @@ def interval_figure(chart: IntervalChart, context: Context) -> Markup:
         _data(chart, band),
         legend=_legend(chart, band),
         marks=chart.marks,
+        counted=chart.x_label or "samples per arm",
     )
 
 
@@ -60,14 +61,14 @@ def interval_sentence(chart: IntervalChart, band: RunningBand) -> str:
         f"{chart.metric}, {chart.challenger} minus {chart.control}: {_signed(last.estimate, chart)}, "
         f"{level} confidence sequence {_signed(low, chart)} to {_signed(high, chart)}, valid however often one looks. "
     )
-    return found + _outcome(chart, band)
+    return sentence_case(found + _outcome(chart, band))
 
 
 def _outcome(chart: IntervalChart, band: RunningBand) -> str:
     last = chart.points[-1]
     if band.first_valid is None:
         return f"No verdict yet: {last.samples:,} of at least {chart.min_samples:,} samples per arm."
-    reference = "zero" if chart.decide_against == 0 else _signed(chart.decide_against, chart)
+    reference = "zero" if chart.decide_against == 0 else brief(chart.decide_against, chart.unit, signed=True)
     if band.decided is None:
         outcome = f"Undecided after {last.samples:,} samples per arm: the band still holds {reference}."
     else:
@@ -78,7 +79,7 @@ def _outcome(chart: IntervalChart, band: RunningBand) -> str:
         )
     if band.drifted is not None:
         outcome += (
-            f" The effect drifted at {position(chart.points[band.drifted].x)}: "
+            f" The effect drifted at {place(chart.points[band.drifted].x, chart.x_label or 'samples per arm')}: "
             "later intervals contradict earlier ones, so no single effect fits the whole test."
         )
     return outcome
@@ -101,13 +102,14 @@ def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: st
     y_ticks = number_ticks(low_y, high_y, canvas.y_ticks, chart.unit, signed=True)
     left = max((width_of(tick.label) for tick in y_ticks), default=0) + 12
     ends = _end_labels(chart, band)
-    right = canvas.width - max(width_of(label) for label, _ in ends) - 12
+    right = canvas.width - max(width_of(label, strong=True) for label, _ in ends) - 12
     x = Scale(low_x, high_x, left, right)
     places = [x(plain(mark.x)) for mark in chart.marks]
     top = 26 + badge_height(badge_rows(places)) + 8
     bottom = top + _HEIGHT
     plot = Plot(x, Scale(low_y, high_y, bottom, top), left, right, top, bottom)
-    title = f"{chart.metric}: {chart.challenger} minus {chart.control}"
+    better = "above" if chart.higher_is_better else "below"
+    title = f"{chart.metric}, {chart.challenger} minus {chart.control} ({better} zero: {chart.challenger} better)"
     clip = el("clipPath", el("rect", x=left, y=top, width=right - left, height=_HEIGHT), id=f"{prefix}-clip")
     return Picture(
         bottom + 44,
@@ -116,9 +118,9 @@ def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: st
             axis_titles(canvas, plot, title, x_title(chart.x_label, points[0].x, "samples per arm"), top=12),
             grid(plot, axis_ticks(low_x, high_x, canvas.x_ticks, times=isinstance(points[0].x, datetime)), y_ticks),
             el("g", _curves(chart, band, canvas, plot, xs), clip_path=f"url(#{prefix}-clip)"),
-            _references(chart, plot),
+            _references(chart, plot, canvas),
             badges(plot, chart.marks, places),
-            _minimum(chart, band, plot, xs),
+            None if canvas.narrow else _minimum(band, plot, xs),
             _decision(chart, band, plot, xs),
             _ends(ends, plot),
         ),
@@ -180,20 +182,20 @@ def _near(plot: Plot, value: float) -> float:
     return min(max(plot.y(value), plot.top - 400), plot.bottom + 400)
 
 
-def _references(chart: IntervalChart, plot: Plot) -> Markup:
+def _references(chart: IntervalChart, plot: Plot, canvas: Canvas) -> Markup:
     zero = line(plot.left, plot.y(0), plot.right, plot.y(0), "zero", width=1.4)
     if chart.threshold is None:
         return zero
     y = plot.y(chart.threshold.value)
-    label = f"{chart.threshold.label} {_signed(chart.threshold.value, chart)}"
+    label = f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit, signed=True)}"
     return join(
         zero,
         line(plot.left, y, plot.right, y, "limit", dash="6 4", width=1.5),
-        text(plot.left + 6, y - 5, label, class_="halo limit"),
+        None if canvas.narrow else text(plot.left + 6, y - 5, label, class_="halo limit"),
     )
 
 
-def _minimum(chart: IntervalChart, band: RunningBand, plot: Plot, xs: Sequence[float]) -> Markup | None:
+def _minimum(band: RunningBand, plot: Plot, xs: Sequence[float]) -> Markup | None:
     if not band.first_valid:
         return None
     x = plot.x(xs[band.first_valid])
@@ -249,22 +251,33 @@ def _signed(value: float, chart: IntervalChart) -> str:
 
 
 def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]:
-    block = {"x": 1, "y": 1, "width": 24, "height": 12, "fill": "currentColor"}
     items = [
         (swatch(line(1, 7, 25, 7, "s1", width=2.2)), "estimate"),
-        (swatch(el("rect", class_="s1", fill_opacity=f"{BAND_OPACITY:g}", **block)), "band: may only narrow"),
+        (swatch(_block(BAND_OPACITY)), "running interval, may only narrow"),
     ]
     if band.first_valid != 0 or band.drifted is not None:
-        faded = el("rect", class_="s1", fill_opacity=f"{FADED_OPACITY:g}", **block)
-        items.append((swatch(faded, line(1, 7, 25, 7, "s1", dash="3 3", width=1.2)), "takes no part in the verdict"))
+        early = f"before {chart.min_samples:,} samples per arm" if band.first_valid != 0 else ""
+        late = "after the drift" if band.drifted is not None else ""
+        faded_words = f"{' and '.join(part for part in (early, late) if part)}: takes no part in the verdict"
+        faded = _block(FADED_OPACITY)
+        items.append((swatch(faded, line(1, 7, 25, 7, "s1", dash="3 3", width=1.2)), faded_words))
     items.append((swatch(line(1, 7, 25, 7, "zero", width=1.4)), "no difference"))
     if chart.threshold is not None:
-        items.append((swatch(line(1, 7, 25, 7, "limit", dash="6 4", width=1.5)), chart.threshold.label))
+        items.append(
+            (
+                swatch(line(1, 7, 25, 7, "limit", dash="6 4", width=1.5)),
+                f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit, signed=True)}",
+            )
+        )
     if band.decided is not None:
         tone = "good" if band.above is chart.higher_is_better else "bad"
         flag = el("path", d="M6 2L20 2L13 13Z", fill="currentColor", class_=tone)
-        items.append((swatch(flag), "decided, once and for all"))
+        items.append((swatch(flag), "decision at the first crossing, latched"))
     return items
+
+
+def _block(opacity: float) -> Markup:
+    return el("path", d="M1 1L25 1L25 13L1 13Z", fill="currentColor", fill_opacity=f"{opacity:g}", class_="s1")
 
 
 def _data(chart: IntervalChart, band: RunningBand) -> Data:

@@ -27,7 +27,7 @@ from sentinelzer0.reports.canvas import (
 )
 from sentinelzer0.reports.chart_values import LineChart, LineSeries, Threshold, X
 from sentinelzer0.reports.figure import Context, Data, Picture, figure
-from sentinelzer0.reports.formats import number, position
+from sentinelzer0.reports.formats import brief, number, place, position, sentence_case
 from sentinelzer0.reports.html import Markup, el, join
 from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.scales import Scale, Tick, axis_ticks, log_ticks, number_ticks, padded, plain, thinned
@@ -48,31 +48,32 @@ def line_figure(chart: LineChart, context: Context) -> Markup:
         _data(chart),
         legend=_legend(chart),
         marks=chart.marks,
+        counted=chart.x_label or "requests",
     )
 
 
 def line_sentence(chart: LineChart) -> str:
     """Say what the picture shows: start, end and first crossing of each series."""
     told = [_series_sentence(chart, line_) for line_ in chart.series]
-    return " ".join(told)
+    return sentence_case(" ".join(told))
 
 
 def _series_sentence(chart: LineChart, series: LineSeries) -> str:
     known = [(x, y) for x, y in series.points if y is not None]
     if not known:
         return f"{series.name}: no data."
-    first, last = known[0][1], known[-1][1]
-    said = f"{series.name}: {number(first, chart.unit)} at first, {number(last, chart.unit)} at the end"
+    first, last = (number(y, chart.unit) for y in (known[0][1], known[-1][1]))
+    said = f"{series.name}: {first} at first, {last} at the end"
     limit = chart.threshold
     if limit is None or limit.bad_above is None:
-        return f"{said}, between {number(min(y for _, y in known), chart.unit)} and {number(max(y for _, y in known), chart.unit)}."
+        low, high = (number(pick(y for _, y in known), chart.unit) for pick in (min, max))
+        return f"{said}, between {low} and {high}."
     crossed = next((x for x, y in known if _is_bad(y, limit)), None)
     side = "above" if limit.bad_above else "below"
+    bound = f"{side} {limit.label} ({brief(limit.value, chart.unit)})"
     if crossed is None:
-        return f"{said}; never {side} {limit.label} ({number(limit.value, chart.unit)})."
-    return (
-        f"{said}; {side} {limit.label} ({number(limit.value, chart.unit)}) for the first time at {position(crossed)}."
-    )
+        return f"{said}; never {bound}."
+    return f"{said}; {bound} for the first time at {place(crossed, chart.x_label or 'requests')}."
 
 
 def _is_bad(y: float, limit: Threshold) -> bool:
@@ -93,7 +94,7 @@ def _picture(chart: LineChart, canvas: Canvas, prefix: str) -> Picture:
         for index, s in enumerate(chart.series)
         if (known := [y for _, y in s.points if y is not None])
     ]
-    right = canvas.width - max(width_of(number(y, chart.unit)) for _, y in ends) - 14
+    right = canvas.width - max(width_of(number(y, chart.unit), strong=True) for _, y in ends) - 14
     x = Scale(low_x, high_x, left, right)
     places = [x(plain(mark.x)) for mark in chart.marks]
     top = 26 + badge_height(badge_rows(places)) + 8
@@ -103,7 +104,7 @@ def _picture(chart: LineChart, canvas: Canvas, prefix: str) -> Picture:
         "clipPath", el("rect", x=left - 6, y=top - 6, width=right - left + 12, height=height + 12), id=f"{prefix}-clip"
     )
     times = isinstance(xs[0], datetime)
-    curves = [_curve(chart, s, index, canvas, plot) for index, s in enumerate(chart.series)]
+    curves = [_curve(s, index, canvas, plot) for index, s in enumerate(chart.series)]
     return Picture(
         plot.bottom + 44,
         join(
@@ -112,7 +113,7 @@ def _picture(chart: LineChart, canvas: Canvas, prefix: str) -> Picture:
             _bad_side(chart, plot),
             grid(plot, axis_ticks(low_x, high_x, canvas.x_ticks, times=times), y_ticks),
             el("g", curves, clip_path=f"url(#{prefix}-clip)"),
-            _limit(chart, plot),
+            _limit(chart, plot, canvas),
             badges(plot, chart.marks, places),
             _ends(chart, ends, plot),
         ),
@@ -124,7 +125,7 @@ def _y_domain(chart: LineChart, values: Sequence[float]) -> tuple[float, float]:
         return chart.y_range
     shown = [*values] if chart.threshold is None else [*values, chart.threshold.value]
     if chart.log_y:
-        return 10.0 ** math.floor(math.log10(min(shown))), 10.0 ** math.ceil(math.log10(max(shown)) + 1e-9)
+        return 10.0 ** math.floor(math.log10(min(shown)) - 0.3), 10.0 ** math.ceil(math.log10(max(shown)) + 1e-9)
     low, high = padded(min(shown), max(shown))
     return (max(low, 0.0) if min(shown) >= 0 else low), high
 
@@ -134,7 +135,7 @@ def _y_ticks(chart: LineChart, canvas: Canvas, low: float, high: float) -> list[
     return log_ticks(low, high, count + 1) if chart.log_y else number_ticks(low, high, count, chart.unit)
 
 
-def _curve(chart: LineChart, series: LineSeries, index: int, canvas: Canvas, plot: Plot) -> Markup:
+def _curve(series: LineSeries, index: int, canvas: Canvas, plot: Plot) -> Markup:
     kept = thinned([y for _, y in series.points], canvas.points)
     runs = [
         [(plot.x(plain(x)), plot.y(y)) for x, y in run if y is not None]
@@ -170,16 +171,16 @@ def _bad_side(chart: LineChart, plot: Plot) -> Markup | None:
     return el("rect", class_="bad", fill="currentColor", fill_opacity="0.06", **shape)
 
 
-def _limit(chart: LineChart, plot: Plot) -> Markup | None:
+def _limit(chart: LineChart, plot: Plot, canvas: Canvas) -> Markup | None:
     limit = chart.threshold
     if limit is None:
         return None
     y = plot.y(limit.value)
-    label = f"{limit.label} {number(limit.value, chart.unit)}"
+    label = f"{limit.label} {brief(limit.value, chart.unit)}"
     above = y - 6 if y - plot.top > LINE else y + 16
     return join(
         line(plot.left, y, plot.right, y, "limit", dash="6 4", width=1.5),
-        text(plot.left + 6, above, label, class_="halo limit"),
+        None if canvas.narrow else text(plot.left + 6, above, label, class_="halo limit"),
     )
 
 
@@ -203,8 +204,9 @@ def _legend(chart: LineChart) -> list[tuple[Markup, str]]:
         for index, series in enumerate(chart.series)
     ]
     if chart.threshold is not None:
+        limit = f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit)}"
         side = {None: "", True: "; above it is unhealthy", False: "; below it is unhealthy"}[chart.threshold.bad_above]
-        items.append((swatch(line(1, 7, 25, 7, "limit", dash="6 4", width=1.5)), chart.threshold.label + side))
+        items.append((swatch(line(1, 7, 25, 7, "limit", dash="6 4", width=1.5)), limit + side))
     return items
 
 

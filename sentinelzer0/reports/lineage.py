@@ -96,7 +96,7 @@ def _item(row: RailRow, lanes: int, rail: LineageRail) -> Markup:
     through = [
         el(
             "path",
-            d=path([(_x(lane), 0), (_x(lane), 10)]),
+            d=path([(_x(lane), -1), (_x(lane), 11)]),
             stroke="currentColor",
             stroke_width=2,
             vector_effect="non-scaling-stroke",
@@ -127,9 +127,11 @@ def _edges(row: RailRow) -> Markup:
             drawn.append(_edge(_bend(_x(lane), 0, _x(row.lane), _NODE)))
         elif waiting is not None and waiting in row.outgoing:
             drawn.append(_edge(_bend(_x(lane), 0, _x(row.outgoing.index(waiting)), _HEAD)))
-    for parent in row.node.parents:
-        if parent in row.outgoing:
-            drawn.append(_edge(_bend(_x(row.lane), _NODE, _x(row.outgoing.index(parent)), _HEAD)))
+    drawn.extend(
+        _edge(_bend(_x(row.lane), _NODE, _x(row.outgoing.index(parent)), _HEAD))
+        for parent in row.node.parents
+        if parent in row.outgoing
+    )
     return el("g", drawn)
 
 

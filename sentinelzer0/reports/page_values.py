@@ -1,4 +1,4 @@
-"""What a report is made of: a document holds sections, a section holds blocks, a block is text, facts, a table or a chart.
+"""What a report is made of: a document of sections, a section of blocks, a block being text, facts, a table or a chart.
 
 >>> from datetime import UTC, datetime
 >>> page = Document(
@@ -51,6 +51,7 @@ class Verdict:
     kind: VerdictKind
     sentence: str  # bold
     detail: str = ""  # beneath it, in normal weight
+    label: str = ""  # the small word above, e.g. "Decided"; "" takes the word of the kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,10 @@ flex:none;font-size:1rem;font-weight:700;height:1.9rem;justify-content:center;li
 .sz0 .verdict.good .sign,.sz0 .verdict.good .kind{color:var(--good)}
 .sz0 .verdict.caution .sign,.sz0 .verdict.caution .kind{color:var(--caution)}
 .sz0 .verdict.bad .sign,.sz0 .verdict.bad .kind{color:var(--bad)}
-.sz0 .facts{display:grid;gap:1px;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));background:var(--line);
-border:1px solid var(--line);border-radius:8px;margin:1rem 0;overflow:hidden}
-.sz0 .facts>div{background:var(--surface);padding:.75rem 1rem}
+.sz0 .facts{background:var(--line);border:1px solid var(--line);border-radius:8px;display:flex;flex-wrap:wrap;gap:1px;
+margin:1rem 0;overflow:hidden}
+.sz0 .facts>div{background:var(--surface);flex:1 1 8rem;padding:.75rem 1rem}
+.sz0 .facts>.long{flex-basis:14rem}
 .sz0 .facts dt{color:var(--muted);font-size:.85rem}
 .sz0 .facts dd{font-size:1.2rem;font-weight:600;line-height:1.35;margin:0}
 .sz0 .facts dd code{font-size:.8em;font-weight:500}
@@ -86,15 +87,17 @@ margin:1rem 0;padding:1.1rem 1.15rem .8rem}
 .sz0 svg .strong{fill:var(--text);font-weight:650}
 .sz0 svg .ink{fill:var(--text)}
 .sz0 svg .grid{stroke:var(--line);stroke-width:1}
+.sz0 svg .gap{fill:var(--surface);stroke:var(--surface)}
+.sz0 svg .plate{fill:var(--surface);stroke-width:1.5}
 .sz0 svg .axis{stroke:var(--axis)}
 .sz0 svg .zero{stroke:var(--text)}
 .sz0 svg .halo{fill:var(--surface);stroke:var(--surface)}
 .sz0 svg text.halo{paint-order:stroke;stroke:var(--surface);stroke-width:4px;stroke-linejoin:round;fill:var(--text)}
 .sz0 svg .limit{color:var(--bad)}
 .sz0 svg text.limit{fill:var(--bad)}
-.sz0 svg text.good{fill:var(--good)}
+.sz0 svg tspan.good,.sz0 svg text.good{fill:var(--good)}
 .sz0 svg text.caution{fill:var(--caution)}
-.sz0 svg text.bad{fill:var(--bad)}
+.sz0 svg tspan.bad,.sz0 svg text.bad{fill:var(--bad)}
 .sz0 .neutral{color:var(--muted)}
 .sz0 .s1{color:var(--series1)}
 .sz0 .s2{color:var(--series2)}
@@ -130,7 +133,7 @@ _LISTS = """
 .sz0 .timeline .why{font-size:.925rem}
 .sz0 .rail li{display:grid;gap:0 .6rem;grid-template-columns:auto 1fr}
 .sz0 .rail .track{display:flex;flex-direction:column}
-.sz0 .rail .track svg{color:var(--axis);display:block;flex:none}
+.sz0 .rail .track svg{color:var(--axis);display:block;flex:none;overflow:visible}
 .sz0 .rail .track svg.stretch{flex:1 0 0;min-height:0}
 .sz0 .rail .body{padding:.3rem 0 .75rem}
 .sz0 .rail p{margin:0}
@@ -142,7 +145,7 @@ padding:.02rem .55rem;white-space:nowrap}
 
 _MEDIA = """
 @media (max-width:30rem){.sz0.page{padding:1.25rem .75rem 2rem}.sz0 figure{padding:.9rem .8rem .6rem}
-.sz0 .facts{grid-template-columns:1fr 1fr}.sz0 th,.sz0 td{padding:.4rem .5rem}}
+.sz0 th,.sz0 td{padding:.4rem .5rem}}
 @media (prefers-reduced-motion:no-preference){.sz0 summary,.sz0 a{transition:color .15s}}
 @media (forced-colors:active){.sz0 .badge,.sz0 .verdict,.sz0 figure{forced-color-adjust:auto}}
 @media print{.sz0{LIGHT_VARIABLES--page:#ffffff;color-scheme:light}.sz0.page{padding:0}.sz0 .sheet{max-width:none}
@@ -159,4 +162,4 @@ def css() -> str:
     """Return the whole style sheet, with line breaks removed."""
     base = _BASE.format(light=LIGHT.variables(), dark=DARK.variables())
     media = _MEDIA.replace("LIGHT_VARIABLES", LIGHT.variables())
-    return "".join((base, _PAGE, _BLOCKS, _FIGURES, _LISTS, _FRAGMENT, media)).replace("\n", "")
+    return f"{base}{_PAGE}{_BLOCKS}{_FIGURES}{_LISTS}{_FRAGMENT}{media}".replace("\n", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from sentinelzer0.reports.canvas import (
     Canvas,
@@ -27,7 +28,10 @@ from sentinelzer0.reports.scales import Scale, Tick, axis_ticks, plain
 from sentinelzer0.reports.theme import AREA_OPACITY
 from sentinelzer0.reports.x_axis import x_title
 
+_Polyline: TypeAlias = list[tuple[float, float]]
+
 _HEIGHT = 170.0
+_KEY = "M1 1L25 1L25 13L1 13Z"
 _HATCHES = ("", "M-2 10L10 -2M6 10L10 6M-2 2L2 -2", "M4 0L4 8", "M0 4L8 4", "M0 4L8 4M4 0L4 8")
 
 
@@ -43,6 +47,7 @@ def traffic_figure(chart: TrafficChart, context: Context) -> Markup:
         _data(chart, names),
         legend=[(_swatch(index, context.prefix), name) for index, name in enumerate(names)],
         marks=marks,
+        counted=chart.x_label or "requests",
     )
 
 
@@ -117,20 +122,36 @@ def _spans(chart: TrafficChart, plot: Plot) -> list[tuple[TrafficStep, float, fl
 
 
 def _area(chart: TrafficChart, names: list[str], index: int, plot: Plot, prefix: str) -> Markup:
-    upper: list[tuple[float, float]] = []
-    lower: list[tuple[float, float]] = []
-    for step, start, end in _spans(chart, plot):
-        bottom, top = _stack(step, names, index)
-        upper += [(start, plot.y(top)), (end, plot.y(top))]
-        lower += [(start, plot.y(bottom)), (end, plot.y(bottom))]
-    outline = path([*upper, *reversed(lower)], close=True)
+    runs = _runs(chart, names, index, plot)
+    outlines = path_of([[*upper, *reversed(lower)] for upper, lower in runs], close=True)
+    edges = path_of([upper for upper, _ in runs], close=False)
     return el(
         "g",
-        el("path", d=outline, fill="currentColor", fill_opacity=f"{AREA_OPACITY:g}"),
-        el("path", d=outline, fill=f"url(#{prefix}-h{index})") if index else None,
-        el("path", d=path(upper), fill="none", stroke="currentColor", stroke_width=2.0),
+        el("path", d=outlines, fill="currentColor", fill_opacity=f"{AREA_OPACITY:g}"),
+        el("path", d=outlines, fill=f"url(#{prefix}-h{index})") if index else None,
+        el("path", d=edges, fill="none", stroke="currentColor", stroke_width=2.0),
         class_=f"s{index + 1}",
     )
+
+
+def path_of(polylines: Sequence[_Polyline], *, close: bool) -> str:
+    """Write several lines as one path."""
+    return "".join(path(points, close=close) for points in polylines)
+
+
+def _runs(chart: TrafficChart, names: list[str], index: int, plot: Plot) -> list[tuple[_Polyline, _Polyline]]:
+    """Return upper and lower edge of each stretch of time in which the version served anything."""
+    runs: list[tuple[_Polyline, _Polyline]] = []
+    serving = False
+    for step, start, end in _spans(chart, plot):
+        bottom, top = _stack(step, names, index)
+        if top > bottom:
+            if not serving:
+                runs.append(([], []))
+            runs[-1][0].extend([(start, plot.y(top)), (end, plot.y(top))])
+            runs[-1][1].extend([(start, plot.y(bottom)), (end, plot.y(bottom))])
+        serving = top > bottom
+    return runs
 
 
 def _label(chart: TrafficChart, names: list[str], index: int, plot: Plot) -> Markup | None:
@@ -161,13 +182,12 @@ def _hatch(index: int, prefix: str) -> Markup:
 
 
 def _swatch(index: int, prefix: str) -> Markup:
-    box = {"x": 1, "y": 1, "width": 24, "height": 12}
     return swatch(
         el("defs", _hatch(index, f"{prefix}-key")) if index else None,
         el(
             "g",
-            el("rect", fill="currentColor", fill_opacity=f"{AREA_OPACITY:g}", stroke="currentColor", **box),
-            el("rect", fill=f"url(#{prefix}-key-h{index})", **box) if index else None,
+            el("path", d=_KEY, fill="currentColor", fill_opacity=f"{AREA_OPACITY:g}", stroke="currentColor"),
+            el("path", d=_KEY, fill=f"url(#{prefix}-key-h{index})") if index else None,
             class_=f"s{index + 1}",
         ),
     )
