@@ -34,7 +34,7 @@ def link_or_copy(blob: Path, target: Path, *, executable: bool) -> None:
     if executable and not os.lstat(blob).st_mode & stat.S_IXUSR:
         blob.chmod(_READ_ONLY_EXECUTABLE)
     try:
-        os.link(blob, target, follow_symlinks=False)
+        os.link(blob, target)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -112,6 +112,21 @@ def _walk(top: Path) -> Iterator[tuple[str, os.stat_result]]:
                     waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
                 else:
                     yield prefix + entry.name, status
+
+
+def rename_new(path: Path, destination: Path) -> bool:
+    """Rename a file or directory; False when a directory with files has the name already.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    try:
+        path.rename(destination)
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}:
+            return False
+        raise
+    return True
 
 
 def remove_tree(path: Path) -> None:

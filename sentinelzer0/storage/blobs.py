@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from sentinelzer0.domain.manifests import ContentKind, Manifest, ManifestEntry, StoredContent, check_digest
 from sentinelzer0.errors import AlreadyExistsError, IntegrityError, InvalidInputError
 from sentinelzer0.storage.blob_collection import remove_stale_temps, remove_unreferenced
-from sentinelzer0.storage.blob_views import differences, link_or_copy, remove_tree
+from sentinelzer0.storage.blob_views import differences, link_or_copy, remove_tree, rename_new
 from sentinelzer0.storage.copying import (
     disk_errors,
     exclusive_lock,
@@ -32,7 +32,7 @@ from sentinelzer0.storage.copying import (
 )
 from sentinelzer0.storage.hashing import in_parallel, sha256_of, sha256_of_path
 from sentinelzer0.storage.sources import SourceFile, find_source
-from sentinelzer0.storage.staging import MEDIUM, Meter, Staged, Staging, temp_name, temp_prefix
+from sentinelzer0.storage.staging import MEDIUM, Staged, Staging, byte_counter, temp_name, temp_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,7 @@ class LocalBlobStore:
 
         Args:
             source: Regular files only, see `sentinelzer0.storage.sources.find_source`.
-            progress: Called in this thread with (bytes done, bytes in all), first with zero done. Copying and
-                hashing count half each.
+            progress: Called in this thread with (bytes stored and hashed, bytes in all), first with zero.
 
         Raises:
             ModelFileNotFoundError: Nothing is there.
@@ -72,12 +71,11 @@ class LocalBlobStore:
             StorageUnavailableError: The disk failed; nothing was kept.
         """
         found = find_source(source)
-        meter = Meter(found.size, progress)
-        parallel = len(found.files) > 1 or found.size > SMALL
+        done = byte_counter(found.size, progress)
         with disk_errors(f"Storing {str(source)!r}"):
             make_directory(self._blobs)
-            with Staging(self._blobs, self._now(), parallel=parallel) as staging:
-                staged = [self._stage(staging, file, meter) for file in found.files]
+            with Staging(self._blobs, self._now(), parallel=len(found.files) > 1) as staging:
+                staged = [self._stage(staging, file, done) for file in found.files]
                 if found.kind is ContentKind.FILE:
                     staging.settle()
                     self._publish(staged)
@@ -220,28 +218,14 @@ class LocalBlobStore:
         """
         members = self._members(content)
         with disk_errors(f"Creating {str(destination)!r}"):
-            if os.path.lexists(destination):
-                problems = self.view_problems(content, destination)
-                if problems:
-                    raise AlreadyExistsError(
-                        f"{str(destination)!r} exists and differs: {problems[0]}.",
-                        hint="Remove it, then build the readable files again.",
-                    )
+            if not os.path.lexists(destination) and self._build_view(members, destination):
                 return
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._staging_for(destination)
-            try:
-                for name, digest, _, executable in members:
-                    target = beside / name if name else beside
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    try:
-                        link_or_copy(self.path(digest), target, executable=executable)
-                    except FileNotFoundError as error:
-                        raise _missing(digest) from error
-                beside.rename(destination)
-            except BaseException:
-                remove_tree(beside)
-                raise
+            problems = self.view_problems(content, destination)
+        if problems:
+            raise AlreadyExistsError(
+                f"{str(destination)!r} exists and differs: {problems[0]}.",
+                hint="Remove it, then build the readable files again.",
+            )
 
     def view_problems(self, content: StoredContent, destination: Path) -> list[str]:
         """Compare a readable view with the content; says nothing about the blobs themselves, see `check`.
@@ -292,17 +276,16 @@ class LocalBlobStore:
             blobs = remove_unreferenced(self._blobs, self._lock, referenced, self.manifest, older_than)
         return sorted(temps + blobs)
 
-    def _stage(self, staging: Staging, file: SourceFile, meter: Meter) -> Staged:
+    def _stage(self, staging: Staging, file: SourceFile, done: Callable[[int], None]) -> Staged:
         """Copy one source file into a temporary file."""
         descriptor = file.open()
         try:
             if file.size > SMALL:
-                return staging.copy(descriptor, file.size, meter.add, lambda: file.require_unchanged(descriptor))
+                return staging.copy(file, descriptor, done)
             data = read_up_to(descriptor, file.size)
-            meter.add(file.size)
             file.require_unchanged(descriptor)
             staged = staging.write(data)
-            meter.add(file.size)
+            done(file.size)
             return staged
         finally:
             os.close(descriptor)
@@ -345,6 +328,22 @@ class LocalBlobStore:
         if count != size:
             return f"{name} was changed: it has {count} bytes, not {size}"
         return "" if actual == digest else f"{name} was changed: its SHA-256 is {actual}, not {digest}"
+
+    def _build_view(self, members: list[tuple[str, str, int, bool]], destination: Path) -> bool:
+        """Build beside and rename; False when somebody else was faster."""
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._staging_for(destination)
+        try:
+            for name, digest, _, executable in members:
+                target = beside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    link_or_copy(self.path(digest), target, executable=executable)
+                except FileNotFoundError as error:
+                    raise _missing(digest) from error
+            return rename_new(beside, destination)
+        finally:
+            remove_tree(beside)
 
     def _staging_for(self, destination: Path) -> Path:
         """A temporary name from which a rename reaches the destination, where `collect` looks if possible."""

@@ -24,7 +24,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_KERNEL_CHUNK = 16 * 1024 * 1024  # often enough for a progress bar, rarely enough to cost nothing
+_KERNEL_CHUNK = 4 * 1024 * 1024  # whoever follows the copy is never far behind; larger measured no faster
 _LOOP_CHUNK = 1024 * 1024
 _FICLONE = 0x40049409  # linux/fs.h; an architecture with another number answers ENOTTY and is copied
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
@@ -15,13 +14,16 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from sentinelzer0.storage.clock import random_salt
-from sentinelzer0.storage.copying import copy_bytes, write_all
+from sentinelzer0.storage.copying import write_all
+from sentinelzer0.storage.growing_copy import GrowingCopy
 from sentinelzer0.storage.hashing import sha256_of, sha256_of_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
+
+    from sentinelzer0.storage.sources import SourceFile
 
 MEDIUM = 32 * 1024 * 1024
 """Up to this size a blob is hashed where a larger one is compared by size, and read where that is copied."""
@@ -77,25 +79,18 @@ class Staged:
         return status.st_ino
 
 
-class Meter:
-    """Counts every byte twice, once copied and once hashed, and reports the mean.
+def byte_counter(size: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
+    """A function that adds up bytes and reports the sum, at once with zero."""
+    total = 0
 
-    Args:
-        size: Bytes in all.
-        progress: Called with (bytes done, bytes in all), at once with zero done.
-    """
+    def count(more: int) -> None:
+        nonlocal total
+        total += more
+        if progress is not None:
+            progress(total, size)
 
-    def __init__(self, size: int, progress: Callable[[int, int], None] | None) -> None:
-        self._size = size
-        self._progress = progress
-        self._counted = 0
-        self.add(0)
-
-    def add(self, count: int) -> None:
-        """Count bytes and report."""
-        self._counted += count
-        if self._progress is not None:
-            self._progress(self._counted // 2, self._size)
+    count(0)
+    return count
 
 
 class Staging:
@@ -104,13 +99,14 @@ class Staging:
     Args:
         directory: Where they are made; exists.
         moment: Given to the files as their time of change and written into their names.
-        parallel: Sync in background threads while the next bytes are copied and hashed.
+        parallel: Sync what is written in background threads, while the next bytes are written.
     """
 
     def __init__(self, directory: Path, moment: datetime, *, parallel: bool) -> None:
         self._directory = directory
         self._moment = moment
-        self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sz0-sync") if parallel else None
+        self._parallel = parallel
+        self._pool = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sz0-sync")
         self._syncing: deque[tuple[int, Future[None]]] = deque()
         self._temps: list[Path] = []
 
@@ -120,11 +116,9 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._syncing:
-            with suppress(OSError):  # on the way out of an earlier error
-                self._wait_for_oldest()
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()  # waits; errors it still holds came after the one that is on its way out
+        for descriptor, _ in self._syncing:
+            os.close(descriptor)
         for temp in self._temps:
             with suppress(OSError):
                 temp.unlink()
@@ -145,32 +139,26 @@ class Staging:
         self._sync(descriptor)
         return Staged(temp, sha256(data).hexdigest(), len(data))
 
-    def copy(self, source: int, size: int, on_bytes: Callable[[int], None], on_copied: Callable[[], None]) -> Staged:
-        """Copy a file into a temporary one and hash the copy while it is synced.
+    def copy(self, source: SourceFile, descriptor: int, on_bytes: Callable[[int], None]) -> Staged:
+        """Copy a file into a temporary one in a background thread, and hash the copy while it grows and syncs.
 
         Args:
-            source: Descriptor open for reading, at position zero.
-            size: Bytes to copy.
-            on_bytes: Called with every number of bytes copied, and again for those hashed.
-            on_copied: Called between copying and hashing; may raise to give up.
+            source: What is copied; looked at again as soon as its last byte was copied.
+            descriptor: It, open for reading at position zero.
+            on_bytes: Called in this thread with every number of bytes hashed.
 
         Raises:
+            SourceChangedError: The source changed meanwhile.
             OSError: The disk refused.
         """
-        temp, descriptor = self._create()
-        try:
-            copy_bytes(source, descriptor, size, on_bytes)
-            on_copied()
-            self._protect(temp)
-            reader = os.dup(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._sync(descriptor)
-        os.lseek(reader, 0, os.SEEK_SET)
-        with io.FileIO(reader, "rb") as stream:
-            digest, hashed = sha256_of(stream, on_bytes)
-        return Staged(temp, digest, hashed)
+        temp, target = self._create()
+        growing = GrowingCopy(source, descriptor, target, before_sync=lambda: self._protect(temp))
+        self._syncing.append((target, self._pool.submit(growing.run)))
+        with growing, temp.open("rb", buffering=0) as copied:
+            digest, size = sha256_of(growing.follow(copied), on_bytes)
+        if len(self._syncing) > _MOST_OPEN:
+            self._wait_for_oldest()
+        return Staged(temp, digest, size)
 
     def settle(self) -> None:
         """Wait until everything staged is on the disk.
@@ -194,7 +182,7 @@ class Staging:
         temp.chmod(0o444)
 
     def _sync(self, descriptor: int) -> None:
-        if self._pool is not None:
+        if self._parallel:
             self._syncing.append((descriptor, self._pool.submit(os.fsync, descriptor)))
             if len(self._syncing) > _MOST_OPEN:
                 self._wait_for_oldest()
