@@ -108,31 +108,29 @@ def boundary_one_sided(variance: float, alpha: float, rho: float) -> float:
     return x * sqrt(spread)
 
 
-def asymptotic_radius(standard_error: float, units: int, alpha: float, rho: float) -> float:
-    """Half-width of the asymptotic confidence sequence around an estimate that is (nearly) a mean of units.
+def critical_z(units: int, alpha: float, rho: float) -> float:
+    """How many standard errors an estimate may be off, at every sample size at once: the asymptotic sequence.
+
+    ``estimate +- critical_z * standard_error`` is the interval. The fixed-sample value for alpha .05 is 1.96; this
+    one is about 3 where it is tightest.
 
     Args:
-        standard_error: Estimated standard deviation of the estimate itself, > 0.
-        units: Number of independent units behind it, >= 1.
+        units: Number of independent units behind the estimate, >= 1.
         alpha: Error probability over all times together, in (0, 1).
         rho: Mixture parameter in units, from :func:`tuned_rho`.
-
-    Returns:
-        The radius in the unit of the estimate.
     """
-    return standard_error * boundary_two_sided(units, alpha, rho) / sqrt(units)
+    return boundary_two_sided(units, alpha, rho) / sqrt(units)
 
 
-def asymptotic_p_value(deviation: float, standard_error: float, units: int, rho: float) -> float:
-    """The always-valid two-sided p-value: the smallest alpha whose interval excludes the hypothesis.
+def p_value_of_z(z: float, units: int, rho: float) -> float:
+    """The always-valid two-sided p-value: the smallest alpha whose :func:`critical_z` is exceeded.
 
     Args:
-        deviation: Estimate minus the hypothesised value.
-        standard_error: Estimated standard deviation of the estimate, > 0.
-        units: Number of independent units behind it, >= 1.
+        z: Deviation from the hypothesis in standard errors.
+        units: Number of independent units behind the estimate, >= 1.
         rho: Mixture parameter in units, the one used for the interval.
     """
-    return p_value(log_e_two_sided(deviation / standard_error * sqrt(units), units, rho))
+    return p_value(log_e_two_sided(z * sqrt(units), units, rho))
 
 
 def p_value(log_e: float) -> float:

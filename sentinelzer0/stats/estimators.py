@@ -8,7 +8,7 @@ Every metric here is a mean of units or a ratio of two such means. A ratio ``R =
 Variances of counted metrics are those of the sample with four imagined units added, two of each kind (Agresti and
 Coull, "Approximate is better than exact for interval estimation of binomial proportions", American Statistician 52,
 1998). Without them an arm with no failure so far would claim to know its error rate exactly. The values themselves
-are the plain ones.
+are the plain ones. Third moments are carried along because intervals have to allow for skewness.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats.histogram import LatencyHistogram
-from sentinelzer0.stats.moments import Confusion, Moments
+from sentinelzer0.stats.moments import NO_VALUES, Confusion, Moments
 
 _IMAGINED = 2
 
@@ -46,6 +46,11 @@ class Metric(StrEnum):
         """Which way this metric improves."""
         lower = self in (Metric.ERROR_RATE, Metric.AVG_LATENCY_MS)
         return Direction.LOWER if lower else Direction.HIGHER
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is a mean of measured values; the others are shares of counted events."""
+        return self in (Metric.AVG_LATENCY_MS, Metric.AVG_CONFIDENCE)
 
     @property
     def unit(self) -> str:
@@ -82,8 +87,8 @@ class ArmStatistics:
 
     requests: int = 0
     failures: int = 0
-    latency: Moments = field(default_factory=Moments)
-    confidence: Moments = field(default_factory=Moments)
+    latency: Moments = NO_VALUES
+    confidence: Moments = NO_VALUES
     confusion: Confusion = field(default_factory=Confusion)
     histogram: LatencyHistogram = field(default_factory=LatencyHistogram)
 
@@ -115,11 +120,13 @@ class Estimate:
         value: The metric in its own unit; None when it is undefined (no data, or 0/0).
         variance_of_one_unit: Variance of the linearised contribution of one unit, in the squared unit of the
             metric, so that the estimate has variance ``variance_of_one_unit / n_units``; None when it is unknown.
+        third_moment_of_one_unit: Third central moment of the same contribution; None when it is unknown.
         n_units: Units observed: requests, or labelled requests for metrics that need the true label.
     """
 
     value: float | None
     variance_of_one_unit: float | None
+    third_moment_of_one_unit: float | None
     n_units: int
 
 
@@ -141,26 +148,6 @@ def estimate(arm: ArmStatistics, metric: Metric) -> Estimate:
             return _labelled(arm.confusion, metric)
 
 
-def estimate_together(a: ArmStatistics, b: ArmStatistics, metric: Metric) -> Estimate:
-    """The same as ``estimate(a + b, metric)``, adding up only what the metric needs.
-
-    Args:
-        a: One arm.
-        b: The other arm.
-        metric: What to estimate.
-    """
-    match metric:
-        case Metric.ERROR_RATE:
-            requests = a.requests + b.requests
-            return _proportion(a.failures + b.failures, requests, requests)
-        case Metric.AVG_LATENCY_MS:
-            return _mean(a.latency + b.latency)
-        case Metric.AVG_CONFIDENCE:
-            return _mean(a.confidence + b.confidence)
-        case _:
-            return _labelled(a.confusion + b.confusion, metric)
-
-
 def metric_named(name: str) -> Metric:
     """The metric of that name.
 
@@ -174,7 +161,7 @@ def metric_named(name: str) -> Metric:
 
 
 def _mean(moments: Moments) -> Estimate:
-    return Estimate(moments.mean, moments.variance, moments.count)
+    return Estimate(moments.mean, moments.variance, moments.third_moment, moments.count)
 
 
 def _labelled(confusion: Confusion, metric: Metric) -> Estimate:
@@ -192,18 +179,22 @@ def _labelled(confusion: Confusion, metric: Metric) -> Estimate:
 def _proportion(hits: int, trials: int, units: int) -> Estimate:
     """A share of trials; only some of the units may be trials (precision: the flagged ones)."""
     if trials == 0:
-        return Estimate(None, None, units)
+        return Estimate(None, None, None, units)
     share = (hits + _IMAGINED) / (trials + 2 * _IMAGINED)
-    return Estimate(hits / trials, share * (1.0 - share) * units / trials, units)
+    per_trial = units / trials
+    variance = share * (1.0 - share) * per_trial
+    return Estimate(hits / trials, variance, variance * (1.0 - 2.0 * share) * per_trial, units)
 
 
 def _f1_score(confusion: Confusion) -> Estimate:
     hits, wrong, units = confusion.tp, confusion.fp + confusion.fn, confusion.labelled
     weight = 2 * hits + wrong
     if weight == 0:
-        return Estimate(None, None, units)
+        return Estimate(None, None, None, units)
     more_hits, more_wrong = hits + _IMAGINED, wrong + _IMAGINED
     more_weight = 2 * more_hits + more_wrong
     f1 = 2 * more_hits / more_weight
     squares = 4 * more_hits * (1.0 - f1) ** 2 + more_wrong * f1 * f1
-    return Estimate(2 * hits / weight, squares * units / (weight * more_weight), units)
+    cubes = 8 * more_hits * (1.0 - f1) ** 3 - more_wrong * f1**3
+    variance = squares * units / (weight * more_weight)
+    return Estimate(2 * hits / weight, variance, cubes * units**2 / (weight**2 * more_weight), units)

@@ -22,56 +22,56 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Count, sum and sum of squares of a sample, taken about a fixed offset.
+    """Count and sums of the first three powers of a sample, taken about a fixed offset.
 
-    Each field grows by plain addition, so many processes may maintain one row with
-    ``count = count + 1, total = total + (x - offset), total_sq = total_sq + (x - offset)^2``; the count is exact.
+    Each field grows by plain addition, so many processes may maintain one row with ``count = count + 1,
+    total = total + d, total_sq = total_sq + d * d, total_cu = total_cu + d * d * d`` where ``d = x - offset``;
+    the count is exact. :meth:`of` gives the sums of a batch.
 
     Cancellation: the variance is ``(total_sq - total^2 / n) / (n - 1)`` and loses a factor of about
-    ``(mean - offset)^2 / variance`` in relative accuracy. With an offset of 0 that is harmless for latencies and probabilities (a mean of
-    100 times the standard deviation still leaves 11 digits). A metric whose mean is more than a thousand
-    standard deviations from 0 needs an offset near its values, chosen once for the metric and never changed,
-    because only moments about the same offset can be added. A spread below the rounding error of the sums
-    (standard deviation under a millionth of the distance from the offset) reads as exactly 0.
+    ``(mean - offset)^2 / variance`` in relative accuracy. With an offset of 0 that is harmless for latencies and
+    probabilities (a mean of 100 times the standard deviation still leaves 11 digits). A metric whose mean is more
+    than a thousand standard deviations from 0 needs an offset near its values, chosen once for the metric and
+    never changed, because only moments about the same offset can be added. A spread below the rounding error of
+    the sums (standard deviation under a millionth of the distance from the offset) reads as exactly 0.
 
     Attributes:
         count: Number of values.
         total: Sum of ``x - offset``.
         total_sq: Sum of ``(x - offset)^2``.
+        total_cu: Sum of ``(x - offset)^3``; gives the skewness, which intervals have to allow for.
         offset: The fixed point the sums are taken about, in the unit of the values.
 
     Raises:
         InvalidInputError: A negative count, a non-finite sum, or sums that no sample has.
     """
 
-    count: int = 0
-    total: float = 0.0
-    total_sq: float = 0.0
+    count: int
+    total: float
+    total_sq: float
+    total_cu: float
     offset: float = 0.0
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise InvalidInputError(f"A sample cannot hold {self.count} values.")
-        if not (isfinite(self.total) and isfinite(self.total_sq) and isfinite(self.offset)):
-            raise InvalidInputError(f"The sums {self.total}, {self.total_sq} about {self.offset} are not finite.")
-        if self.total_sq < 0.0 or (self.count == 0 and (self.total or self.total_sq)):
+        if not isfinite(self.total + self.total_sq + self.total_cu + self.offset):
+            raise InvalidInputError(
+                f"The sums {self.total}, {self.total_sq}, {self.total_cu} about {self.offset} are not finite."
+            )
+        if self.total_sq < 0.0 or (self.count == 0 and (self.total or self.total_sq or self.total_cu)):
             raise InvalidInputError(f"No sample of {self.count} has the sums {self.total}, {self.total_sq}.")
 
     @classmethod
     def of(cls, values: Iterable[float], *, offset: float = 0.0) -> Moments:
-        """Summarise values at hand; mainly for tests and small samples.
+        """Summarise values at hand.
 
         Args:
             values: Finite numbers.
             offset: The fixed point of the metric.
         """
-        count, total, total_sq = 0, 0.0, 0.0
-        for value in values:
-            centred = value - offset
-            count += 1
-            total += centred
-            total_sq += centred * centred
-        return cls(count, total, total_sq, offset)
+        centred = [value - offset for value in values]
+        return cls(len(centred), sum(centred), sum(d * d for d in centred), sum(d * d * d for d in centred), offset)
 
     def __add__(self, other: Moments) -> Moments:
         if self.offset != other.offset:
@@ -79,7 +79,13 @@ class Moments:
                 f"Moments about {self.offset} and {other.offset} cannot be added.",
                 hint="Keep one offset per metric for its whole life.",
             )
-        return Moments(self.count + other.count, self.total + other.total, self.total_sq + other.total_sq, self.offset)
+        return Moments(
+            self.count + other.count,
+            self.total + other.total,
+            self.total_sq + other.total_sq,
+            self.total_cu + other.total_cu,
+            self.offset,
+        )
 
     @property
     def mean(self) -> float | None:
@@ -93,6 +99,18 @@ class Moments:
             return None
         spread = self.total_sq - self.total * self.total / self.count
         return 0.0 if spread <= _ROUNDING * self.total_sq else spread / (self.count - 1)
+
+    @property
+    def third_moment(self) -> float | None:
+        """Third central moment of the sample (divisor n); its sign says which tail is longer. None when empty."""
+        if self.count == 0:
+            return None
+        mean = self.total / self.count
+        return (self.total_cu - 3.0 * mean * self.total_sq) / self.count + 2.0 * mean**3
+
+
+NO_VALUES = Moments(0, 0.0, 0.0, 0.0)
+"""The empty sample about offset 0."""
 
 
 @dataclass(frozen=True, slots=True)
