@@ -12,6 +12,7 @@ from sentinelzer0.reports.html import Markup, el, join
 from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.scales import Scale, number_ticks
 
+_LANE = 9.0
 _DIFFERENCE = {Unit.PERCENT: Unit.POINTS}
 _ARROW = {
     1: "\N{BLACK UP-POINTING TRIANGLE}",
@@ -110,7 +111,7 @@ def _picture(chart: ComparisonChart, canvas: Canvas) -> Picture:
     x = Scale(-extent, extent, layout.left, layout.right)
     top = 30.0
     bottom = top + layout.row * len(chart.rows)
-    ticks = number_ticks(-extent, extent, 3 if canvas.narrow else 6, Unit.PERCENT, signed=True)
+    ticks = number_ticks(-extent, extent, 4 if canvas.narrow else 6, Unit.PERCENT, signed=True)
     base = chart.versions[0] if len(chart.versions[0]) < 12 else "baseline"
     frame = [
         join(
@@ -132,11 +133,12 @@ def _picture(chart: ComparisonChart, canvas: Canvas) -> Picture:
 
 
 def _layout(chart: ComparisonChart, canvas: Canvas) -> _Layout:
+    lanes = (len(chart.versions) - 1) * _LANE
     if canvas.narrow:
-        return _Layout(canvas.width * 0.5, 14, canvas.width - 14, 54, 36, 15)
+        return _Layout(canvas.width * 0.5, 14, canvas.width - 14, 46 + lanes, 31 + lanes / 2, 15)
     names = min(max(width_of(row.name) for row in chart.rows), 190)
     right_text = max((width_of(_summary(chart, row), strong=True) for row in chart.rows), default=0) + 16
-    return _Layout(names, names + 24, canvas.width - min(right_text, 330), 36, 18, 22)
+    return _Layout(names, names + 24, canvas.width - min(right_text, 330), 28 + lanes, 14 + lanes / 2, 18 + lanes / 2)
 
 
 def _summary(chart: ComparisonChart, row: MetricRow) -> str:
@@ -159,17 +161,22 @@ def _values(row: MetricRow) -> str:
 def _row(chart: ComparisonChart, row: MetricRow, top: float, layout: _Layout, x: Scale, canvas: Canvas) -> Markup:
     y = top + layout.dot
     pair = len(chart.versions) == 2
-    gains = {index: gain for index in range(1, len(chart.versions)) if (gain := relative_gain(row, index)) is not None}
-    tones = {index: _tone(row, index, pair=pair) for index in gains}
-    reach = [min(max(gain, x.low), x.high) for gain in gains.values()] + [0.0]
-    stem_class = tones.get(1, "neutral") if pair else "neutral"
+    drawn = [
+        _dot(index, gain, y + _lane(index, chart), x, _tone(row, index, pair=pair), stem=2.5 if pair else 1.5)
+        for index in range(1, len(chart.versions))
+        if (gain := relative_gain(row, index)) is not None
+    ]
     return join(
         text(0, top + layout.label, shorten(row.name, int(layout.name / CHARACTER)), class_="strong"),
         _conclusion(chart, row, top + layout.label, canvas),
-        line(x(min(reach)), y, x(max(reach)), y, stem_class, width=2.5 if pair else 1.5),
         el("g", marker(0, x(0), y, size=4.5), class_="neutral"),
-        [_dot(index, gain, y, x, tones[index]) for index, gain in gains.items()],
+        drawn,
     )
+
+
+def _lane(index: int, chart: ComparisonChart) -> float:
+    """Keep equal values of several versions apart."""
+    return (index - len(chart.versions) / 2) * _LANE
 
 
 def _tone(row: MetricRow, index: int, *, pair: bool) -> str:
@@ -186,14 +193,14 @@ def _conclusion(chart: ComparisonChart, row: MetricRow, y: float, canvas: Canvas
     return text(canvas.width, y, join(values, change), anchor="end")
 
 
-def _dot(index: int, gain: float, y: float, x: Scale, class_: str) -> Markup:
-    inside = min(max(gain, x.low), x.high)
-    at = x(inside)
-    if inside == gain:
-        return el("g", marker(index, at, y, size=7, class_="gap"), marker(index, at, y, size=5), class_=class_)
+def _dot(index: int, gain: float, y: float, x: Scale, class_: str, *, stem: float) -> Markup:
+    at = x(min(max(gain, x.low), x.high))
+    stick = line(x(0), y, at, y, class_, width=stem)
+    if x.low <= gain <= x.high:
+        return el("g", stick, marker(index, at, y, size=7, class_="gap"), marker(index, at, y, size=4.5), class_=class_)
     tip = 9 if gain > 0 else -9
-    arrow = path([(at, y - 7), (at + tip, y), (at, y + 7)], close=True)
-    return el("g", el("path", d=arrow, fill="currentColor"), class_=class_)
+    arrow = path([(at, y - 6), (at + tip, y), (at, y + 6)], close=True)
+    return el("g", stick, el("path", d=arrow, fill="currentColor"), class_=class_)
 
 
 def _legend(chart: ComparisonChart) -> list[tuple[Markup, str]]:

@@ -52,7 +52,7 @@ def render_fragment(*blocks: Block) -> str:
         blocks: What to show, in order.
     """
     mark = hashlib.sha256(repr(blocks).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-    drawn = [draw(block, Context(f"f{mark}-{number}", (WIDE,))) for number, block in enumerate(blocks, start=1)]
+    drawn = [draw(block, Context(f"f{mark}-{number}", (WIDE,), "p")) for number, block in enumerate(blocks, start=1)]
     return str(el("div", stylesheet(css()), drawn, class_="sz0 fragment"))
 
 

@@ -23,10 +23,7 @@ class Context:
 
     prefix: str
     canvases: tuple[Canvas, ...] = (WIDE, NARROW)
-
-    def beneath(self, suffix: str) -> Context:
-        """Return the context of a part."""
-        return Context(f"{self.prefix}{suffix}", self.canvases)
+    heading: str = "h3"  # "p" where the host page owns the outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,11 @@ def figure(
 
 def caption(context: Context, title: str, sentence: str) -> Markup:
     """Write the title and the sentence."""
-    return el("figcaption", el("h3", title), el("p", sentence, id=f"{context.prefix}-says"))
+    return el(
+        "figcaption",
+        el(context.heading, title, class_="title"),
+        el("p", sentence, class_="says", id=f"{context.prefix}-says"),
+    )
 
 
 def mark_list(marks: Sequence[Mark], counted: str = "") -> Markup | None:

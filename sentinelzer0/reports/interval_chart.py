@@ -109,7 +109,9 @@ def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: st
     bottom = top + _HEIGHT
     plot = Plot(x, Scale(low_y, high_y, bottom, top), left, right, top, bottom)
     better = "above" if chart.higher_is_better else "below"
-    title = f"{chart.metric}, {chart.challenger} minus {chart.control} ({better} zero: {chart.challenger} better)"
+    title = f"{chart.metric}, {chart.challenger} minus {chart.control}"
+    hint = f"{title} ({better} zero: {chart.challenger} better)"
+    title = hint if width_of(hint) <= canvas.width else title
     clip = el("clipPath", el("rect", x=left, y=top, width=right - left, height=_HEIGHT), id=f"{prefix}-clip")
     return Picture(
         bottom + 44,

@@ -55,7 +55,7 @@ def line_figure(chart: LineChart, context: Context) -> Markup:
 def line_sentence(chart: LineChart) -> str:
     """Say what the picture shows: start, end and first crossing of each series."""
     told = [_series_sentence(chart, line_) for line_ in chart.series]
-    return sentence_case(" ".join(told))
+    return " ".join(sentence_case(text_) for text_ in told)
 
 
 def _series_sentence(chart: LineChart, series: LineSeries) -> str:

@@ -77,9 +77,9 @@ margin:1rem 0;overflow:hidden}
 _FIGURES = """
 .sz0 figure{background:var(--surface);border:1px solid var(--line);border-radius:8px;container-type:inline-size;
 margin:1rem 0;padding:1.1rem 1.15rem .8rem}
-.sz0 figure h3{font-size:1.05rem;line-height:1.35;margin:0}
+.sz0 figure .title{color:var(--text);font-size:1.05rem;font-weight:700;line-height:1.35;margin:0}
 .sz0 figcaption{margin:0 0 .7rem}
-.sz0 figcaption p{color:var(--muted);font-size:.925rem;line-height:1.5;margin:.2rem 0 0;max-width:48rem}
+.sz0 figcaption .says{color:var(--muted);font-size:.925rem;line-height:1.5;margin:.2rem 0 0;max-width:48rem}
 .sz0 svg.chart{color:var(--text);display:block;height:auto;margin:0 auto;max-width:100%;overflow:visible;width:100%}
 .sz0 svg.narrow{display:none;max-width:30rem}
 @container (max-width:35rem){.sz0 svg.wide{display:none}.sz0 svg.narrow{display:block}}

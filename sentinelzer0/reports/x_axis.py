@@ -9,7 +9,7 @@ from sentinelzer0.reports.chart_values import X
 from sentinelzer0.reports.formats import day
 from sentinelzer0.reports.scales import plain
 
-_NEAR_ZERO = 0.15
+_NEAR_ZERO = 0.05
 
 
 def x_domain(xs: Sequence[X]) -> tuple[float, float]:
