@@ -10,7 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from sentinelzer0.domain.audit import Outcome
@@ -105,6 +107,11 @@ class Kernel:
             tx.record(outcome=Outcome.REFUSED, reason=refusal.message, detail={"code": refusal.code})
             tx.finish()
         return refusal
+
+    def signer(self) -> Any:
+        """Return what signs and verifies this workspace's checkpoints (loads the cryptography library)."""
+        signing: Any = import_module("sentinelzer0.storage.signing")
+        return signing.load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
 
     def now(self) -> datetime:
         """Return the present, aware, in UTC."""

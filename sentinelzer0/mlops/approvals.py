@@ -1,0 +1,342 @@
+"""The steps of an approval inside its transaction, and what is told about it afterwards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sentinelzer0.domain import registry as rules
+from sentinelzer0.domain.audit import AuditRecord
+from sentinelzer0.domain.deployments import Cause
+from sentinelzer0.domain.identity import PRODUCTION, check_text, subject_of_version
+from sentinelzer0.domain.policies import evaluate_gates
+from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Target
+from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus, check_document, check_transition, promoted
+from sentinelzer0.errors import (
+    AlreadyExistsError,
+    ApprovalRequiredError,
+    EntryNotFoundError,
+    GateFailedError,
+    InvalidInputError,
+    QuarantinedError,
+    RequestClosedError,
+    RequestNotFoundError,
+    VersionNotFoundError,
+)
+from sentinelzer0.kernel import Kernel, Reader, Transaction
+from sentinelzer0.mlops import integrity
+from sentinelzer0.mlops.public_values import ModelMetadata, RegistryEntry, public_entry
+from sentinelzer0.mlops.version_rules import enter_production
+
+APPROVE = "registry:promotion:approve"
+REQUEST = "registry:promotion:request"
+REJECT = "registry:promotion:reject"
+WITHDRAW = "registry:promotion:withdraw"
+BREAK_GLASS = "registry:production:break-glass"
+
+_log = logging.getLogger("sentinelzer0.mlops.registry")
+
+
+def checked_stage(value: ModelStage | str) -> ModelStage:
+    """Return a stage.
+
+    Raises:
+        InvalidInputError: There is no such stage.
+    """
+    try:
+        return ModelStage(value)
+    except ValueError as error:
+        raise InvalidInputError(f"{value!r} is not a stage.", hint=f"Use one of: {', '.join(ModelStage)}.") from error
+
+
+def require_entry(view: Reader, model: str, version: str) -> Entry:
+    """Return a version's entry.
+
+    Raises:
+        EntryNotFoundError: It is not registered.
+    """
+    entry = view.registry.entry(model, version)
+    if entry is None:
+        raise EntryNotFoundError(
+            f"{version} is not registered.", hint=f"Register it: sentinelzer0 registry register {version}"
+        )
+    return entry
+
+
+def require_request(view: Reader, request_id: str) -> ApprovalRequest:
+    """Return a request as it counts now.
+
+    Raises:
+        RequestNotFoundError: There is no such request.
+    """
+    request = view.registry.request(request_id)
+    if request is None:
+        raise RequestNotFoundError(
+            f"There is no request {request_id!r}.", hint="See the open ones: sentinelzer0 registry pending"
+        )
+    return as_of_now(view, request)
+
+
+def as_of_now(view: Reader, request: ApprovalRequest) -> ApprovalRequest:
+    """Return a request as it counts now: a pending one may have expired or become void."""
+    version = view.versions.get(request.model, request.version)
+    digest = "" if version is None or version.deleted_at is not None else version.digest
+    return rules.effective(request, view.now, digest, view.policies.in_force_digest() or "")
+
+
+def check_not_registered(tx: Transaction, version: Version) -> None:
+    """Refuse to register a version twice.
+
+    Raises:
+        AlreadyExistsError: It is registered.
+    """
+    entry = tx.registry.entry(version.model, version.version)
+    if entry is not None:
+        raise AlreadyExistsError(
+            f"{version.version} is already registered, by {entry.registered_by} at {entry.registered_at:%Y-%m-%d}.",
+            hint="Nothing needs to be done, or request its promotion.",
+        )
+
+
+def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Version, dict[str, Any]]:
+    """Return the version as it enters the registry, and what the record says about it.
+
+    Raises:
+        ApprovalRequiredError: The policy does not let a version enter at this stage.
+        IllegalTransitionError: The stage cannot be reached.
+    """
+    if stage is ModelStage.NONE or stage is ModelStage.DEVELOPMENT or stage is version.stage:
+        if version.stage is ModelStage.NONE and stage is not ModelStage.NONE:
+            return replace(version, stage=ModelStage.DEVELOPMENT), {}
+        return version, {}
+    policy = tx.policies.in_force().policy()
+    if stage is ModelStage.PRODUCTION:
+        if not policy.adoption:
+            raise ApprovalRequiredError(
+                f"The policy {policy.name} does not adopt versions straight into production.",
+                hint="Register it in development and request its promotion.",
+            )
+        if version.quarantined_at is not None:
+            raise _quarantined(version)
+        reason = "adopted: it served production before it was registered"
+        evidence = {"approval": "adopted", "policy": policy.digest}
+        return enter_production(tx, version, Cause.ADOPTION, reason, evidence), {"approval": "adopted"}
+    if policy.needs_approval(stage.value):
+        raise ApprovalRequiredError(
+            f"The policy {policy.name} demands an approval for {stage}.",
+            hint="Register it in development and request its promotion.",
+        )
+    return promoted(version, VersionStatus(stage.value)), {}
+
+
+def new_request(
+    tx: Transaction, model: str, version: str, stage: ModelStage, target: Target, share: float, notes: str
+) -> ApprovalRequest:
+    """Return a request for the version as it is now, under the policy in force now.
+
+    Raises:
+        EntryNotFoundError: The version is not registered.
+        IllegalTransitionError: It cannot go there.
+        AlreadyExistsError: The same request is already pending.
+        QuarantinedError: It was rolled back from and not released.
+    """
+    found = integrity.require_version(tx, model, version)
+    require_entry(tx, model, version)
+    if target is not Target.CANARY:
+        moved(found, stage)
+    if target in (Target.CANARY, Target.PRODUCTION) and found.quarantined_at is not None:
+        raise _quarantined(found)
+    for other in tx.registry.requests(model, version):
+        same = (other.target, other.to_stage) == (target, stage)
+        if same and as_of_now(tx, other).status is ApprovalStatus.PENDING:
+            raise AlreadyExistsError(
+                f"{other.request_id} already asks for {version} to go to {target if stage is found.stage else stage}.",
+                hint="Approve, reject or withdraw that one.",
+            )
+    policy = tx.policies.in_force().policy()
+    return ApprovalRequest(
+        tx.new_id("apr"),
+        version,
+        found.stage,
+        stage,
+        tx.actor.name,
+        tx.now,
+        notes=notes,
+        model=model,
+        target=target,
+        share=share,
+        digest=found.digest,
+        policy_digest=policy.digest,
+        expires_at=policy.expiry(tx.now),
+    )
+
+
+def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalRequest, Version]:
+    """Return the request with one more approval, and its version; gates decide before the last one counts.
+
+    Raises:
+        RequestClosedError: It can no longer be decided.
+        ApproverNotAllowedError: This person may not approve it.
+        GateFailedError: A gate failed.
+    """
+    request = require_request(tx, request_id)
+    version = integrity.require_version(tx, request.model, request.version)
+    policy = tx.policies.in_force().policy()
+    decided = rules.approved(request, tx.actor.name, tx.actor.auth, policy, tx.now, notes)
+    if request.target is not Target.CANARY and version.stage is not request.from_stage:
+        raise RequestClosedError(
+            f"{version.version} went from {request.from_stage} to {version.stage} after request {request_id} was made.",
+            hint="Make a new request if it is still wanted.",
+        )
+    if request.target in (Target.CANARY, Target.PRODUCTION) and version.quarantined_at is not None:
+        raise _quarantined(version)
+    current = tx.deployments.current(request.model, PRODUCTION)
+    incumbent = None
+    if current is not None and current.version is not None and current.version != version.version:
+        incumbent = tx.versions.get(request.model, current.version)
+    evidence = [
+        item.kind
+        for item in tx.registry.evidence(version.model, version.version)
+        if item.passed and item.version_digest == version.digest
+    ]
+    gates = evaluate_gates(policy, request.target.value, version, incumbent, evidence)
+    failed = [gate for gate in gates if not gate.passed]
+    if failed:
+        raise GateFailedError(
+            f"{version.version} fails {len(failed)} of {len(gates)} gates for {request.target}: "
+            + "; ".join(f"{gate.gate}: {gate.detail}" for gate in failed)
+            + ".",
+            hint="Mend the version, attach the evidence, or reject the request.",
+        )
+    integrity_gate = {"gate": "integrity", "passed": True, "detail": f"sha256 {version.digest} verified in full"}
+    return replace(decided, gates=[integrity_gate, *(gate.to_dict() for gate in gates)]), version
+
+
+def close(kernel: Kernel, request_id: str, status: ApprovalStatus, person: str, reason: str) -> ApprovalRequest:
+    """Reject or withdraw a request, for good."""
+    reason = check_text(reason, "reason", required=True)
+    with kernel.read() as view:
+        request = require_request(view, request_id)
+    action = REJECT if status is ApprovalStatus.REJECTED else WITHDRAW
+    subjects = (subject_of_version(request.model, request.version), f"request:{request_id}")
+    with kernel.begin(person, action, *subjects) as tx:
+        closed = rules.closed(require_request(tx, request_id), status, tx.actor.name, tx.now, reason)
+        tx.registry.put_request(closed)
+        tx.record(digest=closed.digest, reason=reason)
+    return closed
+
+
+def moved(version: Version, stage: ModelStage) -> Version:
+    """Return the version at another stage, by the transition table; a stage of none reads as development.
+
+    Raises:
+        IllegalTransitionError: The table has no such move.
+    """
+    if stage is ModelStage.NONE:
+        check_transition(version.stage, stage)
+    return promoted(version, VersionStatus(stage.value))
+
+
+def with_health(entry: Entry, status: str, metrics: dict[str, Any] | None, now: datetime) -> Entry:
+    """Return an entry with new health; metrics are merged into those already there."""
+    merged = entry.performance_metrics | check_document(metrics, "metrics")
+    return replace(entry, health_status=str(status), performance_metrics=merged, last_health_check=now)
+
+
+def deployment_info(tx: Transaction, version: Version) -> dict[str, Any]:
+    """Return where a version serves, for its entry."""
+    current = tx.deployments.current(version.model, PRODUCTION)
+    if current is None or version.version not in current.weights:
+        return {}
+    share = current.weights[version.version]
+    return {"environment": PRODUCTION, "revision": current.revision, "share": share}
+
+
+def decision_detail(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what the record of an approval says beside its after-image."""
+    return {
+        "status": request.status.value,
+        "target": request.target.value,
+        "from": request.from_stage.value,
+        "to": request.to_stage.value,
+        "approvals": len(request.votes),
+    }
+
+
+def break_glass(kernel: Kernel, model: str, version: str, person: str, reason: str) -> RegistryEntry:
+    """Put a registered version into production without approval; see ``ModelRegistry.break_glass``."""
+    reason = check_text(reason, "reason", required=True)
+    with kernel.read() as view:
+        found = integrity.require_version(view, model, version)
+    integrity.require_intact(kernel, found, person, BREAK_GLASS)
+    with kernel.begin(person, BREAK_GLASS, subject_of_version(model, version)) as tx:
+        before = integrity.require_version(tx, model, version)
+        entry = require_entry(tx, model, version)
+        evidence = {"approval": "break-glass", "policy": tx.policies.in_force_digest()}
+        after = enter_production(tx, replace(before, deprecated=False), Cause.BREAK_GLASS, reason, evidence)
+        entry = replace(
+            entry, promoted_at=tx.now, promoted_by=tx.actor.name, deployment_info=deployment_info(tx, after)
+        )
+        tx.versions.put(after, before)
+        tx.registry.put_entry(entry)
+        detail = {"from": before.stage.value, "to": after.stage.value, "approval": "break-glass"}
+        tx.record(digest=after.digest, reason=reason, detail=detail)
+    _log.warning("BREAK GLASS: %s put %s into production without approval: %s", person, version, reason)
+    return public_entry(entry, after)
+
+
+def audit_trail(
+    kernel: Kernel, model: str, version: str, metadata_of: Callable[[Version], ModelMetadata]
+) -> dict[str, Any]:
+    """Return everything on record about a version; see ``ModelRegistry.get_audit_trail``."""
+    with kernel.read() as view:
+        found = view.versions.get(model, version)
+        if found is None:
+            raise VersionNotFoundError(f"There never was a version {version!r}.")
+        entry = view.registry.entry(model, version)
+        requests = [as_of_now(view, request) for request in view.registry.requests(model, version)]
+        records = view.audit.of_subject(subject_of_version(model, version))
+    return {
+        "version": version,
+        "registry_entry": None if entry is None else public_entry(entry, found).to_dict(),
+        "version_metadata": metadata_of(found).to_dict(),
+        "approval_requests": [request.to_dict() for request in requests],
+        "stage_history": stage_history(records, model, version),
+        "events": [record.to_dict() for record in records],
+    }
+
+
+def stage_history(records: list[AuditRecord], model: str, version: str) -> list[dict[str, Any]]:
+    """Return every transition of a version's stage, oldest first, read off the after-images."""
+    history: list[dict[str, Any]] = []
+    stage: str | None = None
+    for record in records:
+        for change in record.after:
+            row = change["row"]
+            if change["table"] != "versions" or (row["model"], row["version"]) != (model, version):
+                continue
+            status = "deprecated" if row["deprecated"] else row["stage"]
+            if status != stage:
+                history.append(
+                    {
+                        "event": record.action,
+                        "stage": status,
+                        "from_stage": stage,
+                        "timestamp": record.time.isoformat(),
+                        "user": record.actor.name,
+                        "reason": record.reason,
+                    }
+                )
+            stage = status
+    return history
+
+
+def _quarantined(version: Version) -> QuarantinedError:
+    return QuarantinedError(
+        f"{version.version} is quarantined since {version.quarantined_at:%Y-%m-%d %H:%M} UTC: "
+        f"{version.quarantine_reason or 'it was rolled back from'}.",
+        hint=f"A person releases it: sentinelzer0 rollback release {version.version} --reason …",
+    )
