@@ -95,8 +95,8 @@ def canonical_float(value: float) -> str:
 
 def parse_int(text: str) -> int | float:
     """An integer beyond 2**53 is a float to every reader of canonical JSON."""
-    number = float(text)
-    return int(text) if abs(number) <= MAX_EXACT_INT else number
+    number = int(text)
+    return number if abs(number) <= MAX_EXACT_INT else float(text)
 
 
 P = 2**255 - 19

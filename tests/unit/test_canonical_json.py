@@ -179,7 +179,7 @@ def nested(leaves: st.SearchStrategy[Any], keys: st.SearchStrategy[str]) -> st.S
 
 def read(data: bytes) -> Any:
     """Read as a JSON reader with IEEE 754 numbers does."""
-    return json.loads(data, parse_int=lambda text: int(text) if abs(float(text)) <= MAX_EXACT_INT else float(text))
+    return json.loads(data, parse_int=lambda text: int(text) if abs(int(text)) <= MAX_EXACT_INT else float(text))
 
 
 @given(nested(st.none() | st.booleans() | INTEGERS | FLOATS | TEXT, TEXT | ASTRAL_KEYS))
