@@ -62,10 +62,14 @@ class Kernel:
         root.mkdir(parents=True, exist_ok=True)
         self.database = Database(url)
         self.fast_database = Database(url, durable=False)
-        if creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite):
-            self._initialise()
-        with self.read() as view:
-            self.workspace_id = creation.read_settings(view.connection)["workspace_id"]
+        try:
+            if creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite):
+                self._initialise()
+            with self.read() as view:
+                self.workspace_id = creation.read_settings(view.connection)["workspace_id"]
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def begin(self, actor: str | Actor, action: str, *subjects: str) -> Iterator[Transaction]:
@@ -98,9 +102,7 @@ class Kernel:
         with self.fast_database.writing() as connection:
             yield Reader(connection, self.clock.now())
 
-    def refuse(
-        self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError
-    ) -> RefusedError:
+    def refuse(self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError) -> RefusedError:
         """Record a refusal in a transaction of its own and return it, to be raised."""
         with self.database.writing() as connection:
             tx = Transaction(connection, self.clock.now(), self.ids, check_actor(actor), action, subjects)

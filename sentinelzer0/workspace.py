@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_testing import ABTestManager
@@ -79,7 +79,7 @@ class Workspace:
         """Close every idle database connection."""
         self.kernel.close()
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.postgres import PostgresServer, running_server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,13 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             if name.startswith(("SENTINELZER0_", "MLFLOW_", "XDG_")):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Return the suite's PostgreSQL server; every test makes databases of its own on it."""
+    with running_server() as server:
+        yield server
 
 
 def _missing(reason: object) -> str:

@@ -59,9 +59,7 @@ class AuditTrail:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def records(
-        self, subject: str | None = None, *, limit: int = 100, before: int | None = None
-    ) -> list[AuditRecord]:
+    def records(self, subject: str | None = None, *, limit: int = 100, before: int | None = None) -> list[AuditRecord]:
         """Return records, newest first.
 
         Args:
@@ -86,7 +84,7 @@ class AuditTrail:
         with self._kernel.read() as view:
             frontier = view.audit.head()
         signer = self._kernel.signer()
-        note = signer.sign(Checkpoint(signer.name, frontier.size, frontier.root()).to_body())
+        note: str = signer.sign(Checkpoint(signer.name, frontier.size, frontier.root()).to_body())
         write_text(self._kernel.layout.checkpoints / f"{frontier.size:012d}.note", note)
         write_text(self._kernel.layout.registry / "audit.vkey", signer.vkey + "\n")
         return note

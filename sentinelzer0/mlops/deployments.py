@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from sentinelzer0.domain.deployments import Cause, Deployment, check_weights, next_revision
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, check_identifier
@@ -74,7 +74,7 @@ class Subscription:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,7 +116,7 @@ class Deployments:
         Raises:
             InvalidInputError: ``moment`` has no time zone.
         """
-        if not isinstance(moment, datetime) or moment.tzinfo is None:
+        if moment.tzinfo is None:
             raise InvalidInputError(
                 f"{moment!r} has no time zone.", hint="Say which one, for example datetime(…, tzinfo=timezone.utc)."
             )

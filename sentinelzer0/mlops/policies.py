@@ -43,9 +43,7 @@ def policy_in_force(kernel: Kernel) -> InstalledPolicy:
         return view.policies.in_force()
 
 
-def install_policy(
-    kernel: Kernel, source: Policy | str | os.PathLike[str], *, set_by: str, reason: str
-) -> Policy:
+def install_policy(kernel: Kernel, source: Policy | str | os.PathLike[str], *, set_by: str, reason: str) -> Policy:
     """Put a policy in force and void the pending requests made under another one.
 
     Raises:
@@ -72,7 +70,7 @@ def install_policy(
                 reason=reason,
             )
         )
-        voided = [r for r in tx.registry.requests_with_status(ApprovalStatus.PENDING.value)]
+        voided = tx.registry.requests_with_status(ApprovalStatus.PENDING.value)
         for request in voided:
             tx.registry.put_request(replace(request, status=ApprovalStatus.VOID))
         touched = dict.fromkeys(subject_of_version(r.model, r.version) for r in voided)

@@ -203,7 +203,7 @@ class ModelVersionManager:
                 if last is None:
                     raise VersionNotFoundError(f"The cursor {cursor!r} is no version.", hint="Start from the top.")
                 before = last.seq
-            found = view.versions.list(
+            found = view.versions.newest(
                 model, status=wanted, tags=check_tags(tags), before=before, limit=2**31 if limit is None else limit
             )
         return [self._public(item) for item in found]
@@ -312,7 +312,7 @@ class ModelVersionManager:
     def delete_version(
         self,
         version: str,
-        force: bool = False,  # noqa: FBT001, FBT002 - version 3.3 had it by position
+        force: bool = False,
         *,
         deleted_by: str = "system",
         reason: str = "",

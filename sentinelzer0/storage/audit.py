@@ -15,9 +15,7 @@ from sentinelzer0.storage.schema import audit_head, audit_nodes, audit_records, 
 PAGE = 2000
 
 _head = Statement(select(audit_head.c.size, audit_head.c.frontier).where(audit_head.c.id == 1))
-_head_locked = Statement(
-    select(audit_head.c.size, audit_head.c.frontier).where(audit_head.c.id == 1).with_for_update()
-)
+_head_locked = Statement(select(audit_head.c.size, audit_head.c.frontier).where(audit_head.c.id == 1).with_for_update())
 _set_head = Statement(
     update(audit_head)
     .where(audit_head.c.id == 1)
@@ -146,8 +144,7 @@ class AuditRows:
         """Yield (seq, stored bytes as text) in order, in pages."""
         stop = 2**62 if end is None else end
         while rows := self._connection.rows(_page, {"first": first, "end": stop, "page": PAGE}):
-            for seq, body in rows:
-                yield seq, body
+            yield from ((row[0], row[1]) for row in rows)
             first = rows[-1][0] + 1
 
     def stored_rows(self) -> Iterator[tuple[int, str, str, str, str, str]]:

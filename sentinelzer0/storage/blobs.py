@@ -25,7 +25,7 @@ from sentinelzer0.storage.blob_views import differences, link_or_copy, remove_tr
 from sentinelzer0.storage.copying import (
     disk_errors,
     exclusive_lock,
-    make_directory,
+    make_directories,
     nameless_copy,
     read_up_to,
     sync_directory,
@@ -73,7 +73,7 @@ class LocalBlobStore:
         found = find_source(source)
         done = byte_counter(found.size, progress)
         with disk_errors(f"Storing {str(source)!r}"):
-            make_directory(self._blobs)
+            make_directories([self._blobs])
             with Staging(self._blobs, self._now(), parallel=len(found.files) > 1) as staging:
                 staged = [self._stage(staging, file, done) for file in found.files]
                 if found.kind is ContentKind.FILE:
@@ -95,7 +95,7 @@ class LocalBlobStore:
             StorageUnavailableError: The disk failed; nothing was kept.
         """
         with disk_errors(f"Storing {len(data)} bytes"):
-            make_directory(self._blobs)
+            make_directories([self._blobs])
             with Staging(self._blobs, self._now(), parallel=False) as staging:
                 staged = staging.write(data)
                 self._publish([staged])
@@ -295,19 +295,19 @@ class LocalBlobStore:
         distinct = {item.digest: item for item in staged}
         sound = {digest: item.sound_twin(self.path(digest)) for digest, item in distinct.items()}
         moment = int(self._now().timestamp() * 1e9)
+        directories = sorted({self.path(digest).parent for digest in distinct})
         with exclusive_lock(self._lock):
+            make_directories(directories)
             for digest, item in distinct.items():
                 final = self.path(digest)
                 current = _inode(final)
-                if current is None:
-                    make_directory(final.parent)
-                elif current == sound[digest] or current == item.sound_twin(final):
+                if current is not None and (current == sound[digest] or current == item.sound_twin(final)):
                     with suppress(PermissionError):  # another user's blob cannot be renewed, only replaced
                         os.utime(final, ns=(moment, moment))
                         continue
                 item.path.replace(final)
         # Also where the blob was already there: whoever put it may not have come to this line yet.
-        for directory in {self.path(digest).parent for digest in distinct}:
+        for directory in directories:
             sync_directory(directory)
 
     def _members(self, content: StoredContent) -> list[tuple[str, str, int, bool]]:
@@ -347,7 +347,7 @@ class LocalBlobStore:
 
     def _staging_for(self, destination: Path) -> Path:
         """A temporary name from which a rename reaches the destination, where `collect` looks if possible."""
-        make_directory(self._blobs)
+        make_directories([self._blobs])
         same_disk = os.lstat(self._blobs).st_dev == os.lstat(destination.parent).st_dev
         return (self._blobs if same_disk else destination.parent) / temp_name(self._now())
 

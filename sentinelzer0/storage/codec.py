@@ -43,9 +43,7 @@ class Codec(Generic[T]):
     and are not part of the after-image.
     """
 
-    def __init__(
-        self, cls: type[T], table: Table, *, derived: Mapping[str, Callable[[T], Any]] | None = None
-    ) -> None:
+    def __init__(self, cls: type[T], table: Table, *, derived: Mapping[str, Callable[[T], Any]] | None = None) -> None:
         self.cls = cls
         self.table = table
         self.key = tuple(column.name for column in table.primary_key.columns)
@@ -76,7 +74,11 @@ class Codec(Generic[T]):
     def parameters(self, value: T, native: Native) -> dict[str, Any]:
         """Return the row as statement parameters; JSON columns become canonical text, truth values 0 or 1."""
         row = {
-            name: canonical_dumps(item).decode() if name in self._json else int(item) if item is True or item is False else item
+            name: canonical_dumps(item).decode()
+            if name in self._json
+            else int(item)
+            if item is True or item is False
+            else item
             for name, item in native.items()
         }
         for name, derive in self._derived.items():

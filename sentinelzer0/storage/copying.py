@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sentinelzer0.errors import SentinelError, StorageFullError, StorageUnavailableError
@@ -150,19 +150,21 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(directory: Path) -> None:
-    """Create a directory and its missing parents so that they survive a power loss.
+def make_directories(directories: list[Path]) -> None:
+    """Create directories and their missing parents so that they survive a power loss; one fsync per parent.
 
     Raises:
-        OSError: It cannot be created.
+        OSError: One cannot be created.
     """
-    if directory.is_dir():
+    missing = [directory for directory in directories if not directory.is_dir()]
+    if not missing:
         return
-    if directory.parent != directory:
-        make_directory(directory.parent)
-    with suppress(FileExistsError):
-        directory.mkdir()
-    sync_directory(directory.parent)
+    parents = sorted({directory.parent for directory in missing})
+    make_directories(parents)
+    for directory in missing:
+        directory.mkdir(exist_ok=True)
+    for parent in parents:
+        sync_directory(parent)
 
 
 @contextmanager

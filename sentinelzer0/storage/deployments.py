@@ -23,12 +23,8 @@ _history = Statement(select(*_columns).where(*_place).order_by(_newest).limit(bi
 _at = Statement(
     select(*_columns).where(*_place, deployments.c.created_at <= bindparam("at")).order_by(_newest).limit(1)
 )
-_of_model = Statement(
-    select(deployments.c.environment).where(deployments.c.model == bindparam("model")).distinct()
-)
-_all = Statement(
-    select(*_columns).order_by(deployments.c.model, deployments.c.environment, deployments.c.revision)
-)
+_of_model = Statement(select(deployments.c.environment).where(deployments.c.model == bindparam("model")).distinct())
+_all = Statement(select(*_columns).order_by(deployments.c.model, deployments.c.environment, deployments.c.revision))
 
 
 class DeploymentRows:
@@ -45,9 +41,7 @@ class DeploymentRows:
 
     def at(self, model: str, environment: str, moment: datetime) -> Deployment | None:
         """Return the revision that was the highest at ``moment``, or None."""
-        row = self._connection.first(
-            _at, {"model": model, "environment": environment, "at": encode_time(moment)}
-        )
+        row = self._connection.first(_at, {"model": model, "environment": environment, "at": encode_time(moment)})
         return None if row is None else CODEC.decode(row)
 
     def history(self, model: str, environment: str, limit: int = 2**31) -> list[Deployment]:

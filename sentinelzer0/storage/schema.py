@@ -7,7 +7,19 @@ own connection without converters. Times are ISO-8601 UTC text of fixed width, w
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 SCHEMA_VERSION = "0001"
 
@@ -283,9 +295,7 @@ rollbacks = Table(
     Index("rollbacks_at", "model", "timestamp"),
 )
 
-verifications = Table(
-    "verifications", metadata, _text("digest", key=True), _json("stat_key"), _text("verified_at")
-)
+verifications = Table("verifications", metadata, _text("digest", key=True), _json("stat_key"), _text("verified_at"))
 
 audit_records = Table(
     "audit_records",

@@ -45,7 +45,7 @@ class Reader:
         self.ab_tests = ABTestRows(connection, self._put)
         self.rollbacks = RollbackRows(connection, self._put)
 
-    def _put(self, codec: Codec[T], value: T) -> None:
+    def _put(self, _codec: Codec[T], _value: T) -> None:
         raise UnauditedWriteError("A read-only transaction cannot write.")
 
 

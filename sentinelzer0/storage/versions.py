@@ -26,9 +26,7 @@ _live = versions.c.deleted_at.is_(None)
 _get = Statement(select(*_columns).where(_model, versions.c.version == bindparam("version")))
 _by_folded = Statement(select(*_columns).where(_model, versions.c.folded == bindparam("folded")))
 _children = Statement(
-    select(*_columns)
-    .where(_model, versions.c.parent_version == bindparam("version"), _live)
-    .order_by(versions.c.seq)
+    select(*_columns).where(_model, versions.c.parent_version == bindparam("version"), _live).order_by(versions.c.seq)
 )
 _production = Statement(
     select(*_columns)
@@ -93,7 +91,7 @@ class VersionRows:
             self._connection.run(_drop_tags, {"of_model": version.model, "of_seq": version.seq})
         self._connection.run_many(_add_tags, _tag_rows(version))
 
-    def list(
+    def newest(
         self,
         model: str,
         *,
@@ -169,8 +167,7 @@ def _tag_rows(version: Version) -> list[dict[str, Any]]:
     if version.deleted_at is not None:
         return []
     return [
-        {"model": version.model, "tag": tag, "seq": version.seq, "status": version.status.value}
-        for tag in version.tags
+        {"model": version.model, "tag": tag, "seq": version.seq, "status": version.status.value} for tag in version.tags
     ]
 
 
