@@ -98,12 +98,19 @@ class NslKdd:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """The labelled history as a trainer divides it."""
+    """The labelled history as a trainer divides it.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows to set the threshold on.
+        test: Rows to judge by.
+        source_sha256: Digest of the file all of them come from, for lineage.
+    """
 
     train: Flows
     validation: Flows
     test: Flows
-    source_sha256: str = ""
+    source_sha256: str
 
 
 def find_data(directory: Path | None = None) -> Path:
@@ -142,21 +149,21 @@ def load(directory: Path | None = None) -> NslKdd:
     return NslKdd(_read(place / TRAIN_FILE), _read(place / TEST_FILE), digest)
 
 
-def split(flows: Flows, *, seed: int = 7, source_sha256: str = "") -> History:
+def split(data: NslKdd, *, seed: int = 7) -> History:
     """Divide the history at random: 70 % to train on, 20 % to set the threshold on, 10 % to judge by.
 
     Args:
-        flows: The history.
+        data: Only its `train` is used.
         seed: Same seed, same division.
-        source_sha256: Kept for lineage.
     """
+    flows = data.train
     order = np.random.default_rng(seed).permutation(len(flows))
     validation, test = len(flows) // 5, len(flows) // 10
     return History(
         train=flows.take(order[validation + test :]),
         validation=flows.take(order[:validation]),
         test=flows.take(order[validation : validation + test]),
-        source_sha256=source_sha256,
+        source_sha256=data.train_sha256,
     )
 
 
@@ -223,7 +230,8 @@ def _read(path: Path) -> Flows:
     """One file as arrays."""
     try:
         table = pq.read_table(path)
-        numeric = np.column_stack([table[name].to_numpy().astype(np.float64) for name in NUMERIC])
+        # In rows, whatever the order of the columns' memory: a sum over a row must add in one and the same order.
+        numeric = np.ascontiguousarray(np.column_stack([table[name].to_numpy().astype(np.float64) for name in NUMERIC]))
         categorical = np.column_stack([_texts(table[name]) for name in CATEGORICAL])
         label = table["label"].to_numpy().astype(np.int64)
         family = _texts(table["family"])

@@ -227,7 +227,7 @@ def _judge(history: History, detector: Detector, **facts: Any) -> Trained:
     return Trained(
         detector=detector,
         training_dataset=(
-            f"NSL-KDD KDDTrain+ sha256:{history.source_sha256 or 'unknown'}: {len(flows)} rows, {attacks} labelled "
+            f"NSL-KDD KDDTrain+ sha256:{history.source_sha256}: {len(flows)} rows, {attacks} labelled "
             f"attack, labels sha256:{labels}"
         ),
         training_metrics=evaluate(detector, history.train),
