@@ -12,10 +12,11 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from sentinelzer0.errors import (
@@ -26,9 +27,6 @@ from sentinelzer0.errors import (
     StorageUnavailableError,
 )
 from sentinelzer0.mlops.mlflow_inputs import SHA256_TAG, ModelSource
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 # MLflow refuses a log-batch request of more than 1 MB; some of it is spent on the envelope.
 _REQUEST_BYTES = 900_000

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sentinelzer0.domain.identity import check_text
 from sentinelzer0.domain.manifests import Manifest, ManifestEntry
@@ -27,7 +27,6 @@ from sentinelzer0.errors import (
     SentinelError,
     UnsafeModelError,
 )
-
 
 SHA256_TAG = "sentinelzer0.sha256"
 """Tag of a registered version: SHA-256 (hex) of the file, or of the canonical manifest of a directory. Followed
@@ -171,9 +170,34 @@ def check_folder(path: str) -> str:
         InvalidInputError: Not text, empty, or a path that leaves the run's artifacts.
     """
     folder = PurePosixPath(check_text(path, "artifact_dir", required=True))
+    _check_travels(str(folder))
     if folder.is_absolute() or ".." in folder.parts or "\\" in path:
         raise InvalidNameError(f"{path!r:.80} cannot be an artifact_dir.", hint="Use a relative path without '..'.")
     return str(folder)
+
+
+def check_artifact(path: str | os.PathLike[str]) -> Path:
+    """Return a local file or directory that may be logged as it is.
+
+    Raises:
+        ModelFileNotFoundError: There is no such file or directory.
+        InvalidNameError: A name that MLflow does not carry to a server.
+    """
+    artifact = Path(path)
+    if not (artifact.is_file() or artifact.is_dir()):
+        raise ModelFileNotFoundError(f"There is no file or directory {artifact} to log.", hint="Check the path.")
+    _check_travels(artifact.name)
+    for member in artifact.rglob("*"):
+        _check_travels(member.name)
+    return artifact
+
+
+def _check_travels(name: str) -> None:
+    """Refuse a name that MLflow's HTTP client does not quote: it cuts at # and ?, and the server decodes %41."""
+    if any(character in name for character in "#?%"):
+        raise InvalidNameError(
+            f"MLflow would store {name!r:.200} under another name.", hint="Rename it without '#', '?' and '%'."
+        )
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelSource:
@@ -182,6 +206,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelSource:
     Raises:
         ModelFileNotFoundError: There is nothing at ``path``.
         UnsafeModelError: Empty, unreadable, or with a symlink, a device or an unsafe name.
+        InvalidNameError: A name that MLflow does not carry to a server.
     """
     source = Path(path)
     members = _members(source)
@@ -201,6 +226,7 @@ def _members(source: Path) -> list[tuple[str, Path]]:
         directory = stat.S_ISDIR(source.lstat().st_mode)
         found = _walk(source) if directory else [source]
         for path in found:
+            _check_travels(path.name if path == source else path.relative_to(source).as_posix())
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise UnsafeModelError(
                     f"{path} is neither a regular file nor a directory.", hint="Replace links by the files they name."

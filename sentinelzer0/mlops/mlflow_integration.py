@@ -18,21 +18,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
-from sentinelzer0.errors import InvalidInputError, ModelFileNotFoundError, SentinelError, SourceChangedError
+from sentinelzer0.errors import InvalidInputError, SentinelError, SourceChangedError
 from sentinelzer0.mlops import mlflow_edge as mlflow
 from sentinelzer0.mlops import mlflow_inputs as inputs
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
 
 __all__ = ["MLflowTracker"]
 
@@ -234,7 +231,8 @@ class MLflowTracker:
             ModelFileNotFoundError: ``model_path`` does not exist.
             UnsafeModelError: It is empty, unreadable, or holds a symlink or a device.
             SourceChangedError: It changed while it was uploaded; nothing was registered.
-            InvalidInputError: No active run, or the run already has something else under ``artifact_path``.
+            InvalidInputError: No active run, something else is already under ``artifact_path``, or a file name with
+                ``#``, ``?`` or ``%``, which MLflow would store under another one.
             StorageUnavailableError: MLflow does not answer.
         """
         if self._skips():
@@ -265,15 +263,14 @@ class MLflowTracker:
 
         Raises:
             ModelFileNotFoundError: There is no such file or directory.
-            InvalidInputError: No active run, or ``artifact_dir`` leaves the run's artifacts.
+            InvalidInputError: No active run, ``artifact_dir`` leaves the run's artifacts, or a name with ``#``,
+                ``?`` or ``%``, which MLflow would store under another one.
             StorageUnavailableError: MLflow does not answer.
         """
         if self._skips():
             return
         run, connection = self._active("log_artifact")
-        path = Path(artifact_path)
-        if not (path.is_file() or path.is_dir()):
-            raise ModelFileNotFoundError(f"There is no file or directory {path} to log.", hint="Check the path.")
+        path = inputs.check_artifact(artifact_path)
         folder = None if artifact_dir is None else inputs.check_folder(artifact_dir)
         with mlflow.edge(f"log the artifact {path}", connection.uri):
             connection.client.log_artifact(run.run_id, str(path), folder)
