@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -37,7 +38,12 @@ class InstalledPolicy:
 
     def policy(self) -> Policy:
         """Return the policy itself."""
-        return parse_policy(self.body)
+        return _parsed(self.body)
+
+
+@lru_cache(maxsize=16)
+def _parsed(body: str) -> Policy:
+    return parse_policy(body)
 
 
 ENTRY = Codec(Entry, registry_entries)
