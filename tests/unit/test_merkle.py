@@ -231,3 +231,10 @@ def test_sizes_that_need_a_proof_are_not_consistent_without_one() -> None:
     assert not verify_consistency(3, 4, tree.roots[3], tree.roots[4], [])
     assert not verify_consistency(4, 4, tree.roots[4], tree.roots[3], [])
     assert not verify_consistency(0, 4, tree.roots[1], tree.roots[4], [])
+
+
+def test_a_proof_that_ends_below_the_root_of_the_stated_size_is_refused() -> None:
+    tree = Grown(data(4))
+    leaf = leaf_hash(data(1)[0])
+    assert not verify_inclusion(leaf, 0, 4, [], leaf)
+    assert not verify_consistency(2, 4, tree.roots[2], tree.roots[2], [])

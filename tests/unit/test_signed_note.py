@@ -138,6 +138,12 @@ def test_malformed_verifier_keys_are_refused(vkey: str) -> None:
         VerifierKey.parse(vkey)
 
 
+def test_a_verifier_key_of_another_signature_type_is_named_as_such() -> None:
+    other_type = VKEY.rpartition("+")[0] + "+Ag" + VKEY.rpartition("+")[2][2:]
+    with pytest.raises(InvalidInputError, match="signature type 2, not Ed25519"):
+        VerifierKey.parse(other_type)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -400,6 +400,11 @@ def test_what_was_live_at_a_moment(history: Export, check: Check, arguments: tup
     assert answer in out
 
 
+def test_the_highest_revision_is_in_force_whatever_was_recorded_last(export: Export, check: Check) -> None:
+    export.write([record(0, after=[deployment(2, {"v2": 1.0}, "bob")]), record(1, after=[deployment(1, {}, "bob")])])
+    assert "v2 100 %" in check("--live-at", "2026-12-31")[1]
+
+
 def test_the_answer_names_person_reason_and_evidence_and_is_safe_to_print(history: Export, check: Check) -> None:
     assert history.folder.is_dir()
     _, out = check("--live-at", "2026-03-04")
