@@ -99,7 +99,7 @@ def iso(x: X) -> str:
     """Write an x value for a machine: ISO 8601 with Z, or a plain number."""
     if isinstance(x, datetime):
         return x.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return f"{x:.15g}"
+    return f"{x:.12g}"
 
 
 def span(seconds: float) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from sentinelzer0.errors import InvalidInputError
@@ -113,14 +114,17 @@ def _content(children: Iterable[Child]) -> str:
     return "".join(parts)
 
 
-def _attribute(name: str, value: Attribute) -> str:
+@lru_cache(maxsize=256)
+def _attribute_name(name: str) -> str:
     written = name.rstrip("_").replace("_", "-")
-    if (
-        not _ATTRIBUTE.match(written)
-        or written.lower().startswith("on")
-        or written.lower() in {"style", "src", "srcdoc"}
-    ):
+    lower = written.lower()
+    if not _ATTRIBUTE.match(written) or lower.startswith("on") or lower in {"style", "src", "srcdoc"}:
         raise InvalidInputError(f"The attribute {written!r} is not allowed in a report.")
+    return written
+
+
+def _attribute(name: str, value: Attribute) -> str:
+    written = _attribute_name(name)
     if value is None or value is False:
         return ""
     if value is True:
