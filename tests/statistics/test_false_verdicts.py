@@ -65,11 +65,11 @@ def test_equal_arms_are_told_apart_at_any_look_in_at_most_alpha_of_the_tests(kin
 
 
 def test_peeking_at_p_below_5_percent_inflates_as_published() -> None:
-    a, b = error_rates(15, Design(10_000, 100, every=100), 0.5, 0.5)
+    a, b = error_rates(15, Design(10_000, 100, every=1000), 0.5, 0.5)
     significant = np.abs(textbook_z(a, b)) > NORMAL_975
     for looks in (1, 2, 5, 10, 20, 50, 100):
         simulated = significant[:, :looks].any(axis=1).mean()
-        assert simulated == pytest.approx(PEEKING["looks_to_type1"][str(looks)], abs=0.013)
+        assert simulated == pytest.approx(PEEKING["looks_to_type1"][str(looks)], abs=0.01)
 
 
 def test_on_the_same_streams_peeking_errs_many_times_as_often() -> None:
@@ -115,14 +115,14 @@ def test_intervals_cover_the_true_difference_of_latencies_at_all_looks(ratio: fl
     assert share_upper_bound(ever(excluded(a, b, 0.05, 100, truth=truth)), STREAMS // 2) <= 0.05
 
 
-def test_a_real_difference_is_found_within_three_times_the_fixed_horizon_plan() -> None:
+def test_a_real_difference_is_found_within_twice_the_fixed_horizon_plan() -> None:
     # 5 % against 10 % failures: Fleiss' plan with 80 % power at alpha .05 needs 435 requests per arm, looked at once.
     a, b = error_rates(31, Design(STREAMS, 150), 0.05, 0.10)
     low, high = limits(a, b, 0.05, 100)
     worse, better = low > 0.0, high < 0.0
     found_at = (worse.argmax(axis=1) + 1) * 20
     assert worse.any(axis=1).mean() > 0.98
-    assert np.quantile(found_at[worse.any(axis=1)], 0.8) <= 3 * 2 * 435
+    assert np.quantile(found_at[worse.any(axis=1)], 0.8) <= 2 * 2 * 435
     assert ever(better) <= 0.025 * STREAMS
 
 
