@@ -457,6 +457,15 @@ def test_it_runs_alone_on_a_bare_interpreter(export: Export, tmp_path_factory: p
     assert (bad.returncode, bad.stderr) == (1, "")
 
 
+def test_a_name_the_terminal_cannot_show_does_not_stop_the_check(export: Export) -> None:
+    export.write([record(0, after=[deployment(1, {"v\u0107": 1.0}, "bob")])])
+    command = [sys.executable, "-S", str(SCRIPT), str(export.folder), "--vkey", VKEY, "--live-at", "2026-12-31"]
+    env = {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "v\\u0107 100 %" in done.stdout
+
+
 def test_it_imports_only_the_standard_library() -> None:
     imported: set[str] = set()
     for node in ast.walk(ast.parse(SCRIPT.read_text("utf-8"))):
