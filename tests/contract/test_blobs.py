@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -20,7 +21,6 @@ from sentinelzer0.errors import (
     ModelFileNotFoundError,
     UnsafeModelError,
 )
-from sentinelzer0.storage import copying
 from sentinelzer0.storage.blobs import SMALL, LocalBlobStore
 from sentinelzer0.storage.staging import MEDIUM, PREFIX, temp_name
 
@@ -478,9 +478,9 @@ def test_without_the_kernel_copy_the_bytes_are_the_same(
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSYS, "not here")
 
-    monkeypatch.setattr(copying.os, "copy_file_range", refuse)
+    monkeypatch.setattr(os, "copy_file_range", refuse)
     if "ioctl" in missing:
-        monkeypatch.setattr(copying.fcntl, "ioctl", refuse)
+        monkeypatch.setattr(fcntl, "ioctl", refuse)
     data = os.urandom(3 * SMALL + 5)
     content = store.put(file_of(tmp_path, data))
     assert content.digest == hashlib.sha256(data).hexdigest()
