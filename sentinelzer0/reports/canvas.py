@@ -36,7 +36,7 @@ class Canvas:
         return self.name == "narrow"
 
 
-WIDE = Canvas("wide", 800.0, 8, 6, 420)
+WIDE = Canvas("wide", 720.0, 8, 6, 420)
 NARROW = Canvas("narrow", 320.0, 4, 5, 160)
 
 

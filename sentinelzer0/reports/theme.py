@@ -81,8 +81,8 @@ margin:1rem 0;padding:1.1rem 1.15rem .8rem}
 .sz0 figcaption{margin:0 0 .7rem}
 .sz0 figcaption .says{color:var(--muted);font-size:.925rem;line-height:1.5;margin:.2rem 0 0;max-width:48rem}
 .sz0 svg.chart{color:var(--text);display:block;height:auto;margin:0 auto;max-width:100%;overflow:visible;width:100%}
-.sz0 svg.narrow{display:none;max-width:30rem}
-@container (max-width:35rem){.sz0 svg.wide{display:none}.sz0 svg.narrow{display:block}}
+.sz0 svg.narrow{display:none;max-width:27rem}
+@container (max-width:34rem){.sz0 svg.wide{display:none}.sz0 svg.narrow{display:block}}
 .sz0 svg text{fill:var(--muted);font-family:inherit;font-size:12px}
 .sz0 svg .strong{fill:var(--text);font-weight:650}
 .sz0 svg .ink{fill:var(--text)}
