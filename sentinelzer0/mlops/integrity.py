@@ -16,6 +16,8 @@ from sentinelzer0.errors import IntegrityError, NotFoundError, VersionNotFoundEr
 from sentinelzer0.kernel import Kernel, Reader
 
 MAX_NAMED_PROBLEMS = 3
+SMALL = 32 * 1024 * 1024
+"""Up to so many bytes hashing is quick enough never to rely on an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,39 @@ def view_path(kernel: Kernel, version: Version) -> Path:
     return path
 
 
+def hash_in_full(kernel: Kernel, version: Version) -> list[str]:
+    """Hash every byte of a version; for large content, put on record that it was found intact.
+
+    The stat key on record was taken before the hash, so a write during the hash makes it stale.
+
+    Returns:
+        What is wrong, in plain words; empty when all is intact.
+    """
+    content = content_of(version)
+    if version.size <= SMALL:
+        return kernel.blobs.check(content)
+    try:
+        stat_key = kernel.blobs.stat_key(content)
+    except IntegrityError as error:
+        return [error.message]
+    started = kernel.now()
+    found = kernel.blobs.check(content)
+    if not found:
+        with kernel.record_outcomes() as view:
+            view.versions.set_verified(version.digest, stat_key, started)
+    return found
+
+
 def problems(kernel: Kernel, version: Version) -> list[str]:
     """Hash every byte of a version and compare its readable view.
 
     Returns:
         What is wrong, in plain words; empty when all is intact.
     """
-    content = content_of(version)
-    found = kernel.blobs.check(content)
+    path = view_path(kernel, version)  # first: a new link changes the stat key of the bytes
+    found = hash_in_full(kernel, version)
     try:
-        return found or kernel.blobs.view_problems(content, view_path(kernel, version))
+        return found or kernel.blobs.view_problems(content_of(version), path)
     except IntegrityError as error:
         return [error.message]
 
@@ -100,16 +125,20 @@ def require_intact(kernel: Kernel, version: Version, actor: str | Actor, action:
     Raises:
         IntegrityError: The bytes are not those that were registered; the refusal is on record.
     """
-    found = kernel.blobs.check(content_of(version))
-    if not found:
-        return
+    found = hash_in_full(kernel, version)
+    if found:
+        subjects = (subject_of_version(version.model, version.version),)
+        raise kernel.refuse(actor, action, subjects, not_intact(version, found))
+
+
+def not_intact(version: Version, found: list[str]) -> IntegrityError:
+    """Return the error that a version's bytes are not those that were registered."""
     shown = "; ".join(found[:MAX_NAMED_PROBLEMS])
     more = f" (and {len(found) - MAX_NAMED_PROBLEMS} more)" if len(found) > MAX_NAMED_PROBLEMS else ""
-    refusal = IntegrityError(
+    return IntegrityError(
         f"{version.version} is not what was registered: {shown}{more}.",
         hint="Restore its bytes from a backup, or create a new version from the original file.",
     )
-    raise kernel.refuse(actor, action, (subject_of_version(version.model, version.version),), refusal)
 
 
 @contextmanager

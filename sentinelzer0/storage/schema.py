@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    column,
 )
 
 SCHEMA_VERSION = "0001"
@@ -89,6 +90,13 @@ versions = Table(
     Index("versions_folded", "model", "folded", unique=True),
     Index("versions_digest", "digest"),
     Index("versions_parent", "model", "parent_version"),
+    Index(
+        "versions_production",
+        "model",
+        "production_at",
+        sqlite_where=column("production_at").is_not(None),
+        postgresql_where=column("production_at").is_not(None),
+    ),
 )
 
 version_tags = Table(
@@ -211,8 +219,16 @@ ab_tests = Table(
     _text("salt"),
     _text("model"),
     _text("environment", null=True),
+    _int("revision"),
     _json("verdict"),
+    _json("warnings"),
     Index("ab_tests_created", "created_at"),
+    Index("ab_tests_open", "model", "environment", "status"),
+)
+
+# How far each test has come. Recording locks this row first, so one test's outcomes are counted one at a time.
+ab_progress = Table(
+    "ab_progress", metadata, _text("test_id", key=True), _text("status"), _int("events"), _int("next_look")
 )
 
 ab_arms = Table(
@@ -220,18 +236,21 @@ ab_arms = Table(
     metadata,
     _text("test_id", key=True),
     _text("arm", key=True),
-    _int("requests", default="0"),
-    _int("failures", default="0"),
-    _real("latency_sum", default="0"),
-    _real("latency_sq", default="0"),
-    _int("confidences", default="0"),
-    _real("confidence_sum", default="0"),
-    _real("confidence_sq", default="0"),
-    _int("tp", default="0"),
-    _int("fp", default="0"),
-    _int("tn", default="0"),
-    _int("fn", default="0"),
-    _int("late", default="0"),
+    _int("requests"),
+    _int("failures"),
+    _real("latency_sum"),
+    _real("latency_sq"),
+    _real("latency_cu"),
+    _int("confidences"),
+    _real("confidence_sum"),
+    _real("confidence_sq"),
+    _real("confidence_cu"),
+    _int("tp"),
+    _int("fp"),
+    _int("tn"),
+    _int("fn"),
+    _int("late"),
+    sqlite_with_rowid=False,
 )
 
 ab_custom = Table(
@@ -243,6 +262,7 @@ ab_custom = Table(
     _int("samples"),
     _real("total"),
     _real("total_sq"),
+    sqlite_with_rowid=False,
 )
 
 ab_latency = Table(
@@ -252,29 +272,34 @@ ab_latency = Table(
     _text("arm", key=True),
     _int("bucket", key=True),
     _int("requests"),
+    sqlite_with_rowid=False,
 )
 
+# Read only to join a label or to recognise a repeat. No arm: a label that came before its outcome.
 ab_outcomes = Table(
     "ab_outcomes",
     metadata,
     _text("test_id", key=True),
     _text("request_id", key=True),
-    _text("arm"),
+    _text("arm", null=True),
     _text("recorded_at"),
     Column("success", Integer),
     _real("latency_ms", null=True),
     _real("confidence", null=True),
-    _text("predicted_label", null=True),
-    _text("true_label", null=True),
-    Column("late", Integer, nullable=False, server_default="0"),
+    Column("predicted_label", Integer),
+    Column("true_label", Integer),
+    _text("unit", null=True),
+    Column("late", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 ab_trajectory = Table(
     "ab_trajectory",
     metadata,
     _text("test_id", key=True),
-    _int("step", key=True),
+    _int("events", key=True),
     _text("recorded_at"),
+    _text("winner", null=True),
     _json("arms"),
 )
 
@@ -293,6 +318,7 @@ rollbacks = Table(
     Column("success", Integer, nullable=False),
     _json("details"),
     Index("rollbacks_at", "model", "timestamp"),
+    Index("rollbacks_from", "model", "from_version", "timestamp"),
 )
 
 verifications = Table("verifications", metadata, _text("digest", key=True), _json("stat_key"), _text("verified_at"))

@@ -39,6 +39,19 @@ _known_good = Statement(
     .where(_model, versions.c.known_good_at.is_not(None), _live)
     .order_by(versions.c.production_at.desc(), versions.c.seq.desc())
 )
+_ways_back = Statement(
+    select(*_columns)
+    .where(
+        _model,
+        versions.c.production_at.is_not(None),
+        versions.c.known_good_at.is_not(None),
+        versions.c.quarantined_at.is_(None),
+        versions.c.version != bindparam("leaving"),
+        _live,
+    )
+    .order_by(versions.c.production_at.desc(), versions.c.seq.desc())
+    .limit(bindparam("limit"))
+)
 _count = Statement(select(func.count()).select_from(versions).where(_model, _live))
 _models = Statement(select(versions.c.model).distinct().order_by(versions.c.model))
 _with_digest = Statement(
@@ -129,6 +142,11 @@ class VersionRows:
     def known_good(self, model: str) -> Sequence[Version]:
         """Return living versions that served production, the one that did so last first."""
         return [CODEC.decode(row) for row in self._connection.rows(_known_good, {"model": model})]
+
+    def ways_back(self, model: str, leaving: str, limit: int) -> Sequence[Version]:
+        """Return known-good versions free of quarantine but one, the one that served production last first."""
+        parameters = {"model": model, "leaving": leaving, "limit": limit}
+        return [CODEC.decode(row) for row in self._connection.rows(_ways_back, parameters)]
 
     def count(self, model: str) -> int:
         """Return how many living versions a model has."""
