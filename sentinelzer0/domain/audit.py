@@ -10,7 +10,6 @@ This module decides the form of a record. It performs no I/O. The laws:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,7 +83,7 @@ class AuditRecord:
     @classmethod
     def from_bytes(cls, body: bytes | str) -> AuditRecord:
         """Read a record back from its stored bytes."""
-        raw = json.loads(body)
+        raw = canonical_json.loads(body)
         return cls(
             seq=raw["seq"],
             time=datetime.fromisoformat(raw["time"]),

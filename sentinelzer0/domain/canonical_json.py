@@ -10,6 +10,7 @@ sorting and quoting the keys of an object is done once per set of keys.
 
 from __future__ import annotations
 
+import json
 import math
 from functools import lru_cache
 from json.encoder import encode_basestring as _quote
@@ -57,6 +58,20 @@ def dumps(value: Any) -> bytes:
         ) from error
     except RecursionError as error:
         raise InvalidInputError("The value is circular or nested too deeply for JSON.", hint=_HINT) from error
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON so that :func:`dumps` writes it again: an integer beyond 2**53 can only have been a float.
+
+    Raises:
+        ValueError: Not JSON.
+    """
+    return json.loads(text, parse_int=_parse_int)
+
+
+def _parse_int(digits: str) -> int | float:
+    number = int(digits)
+    return number if abs(number) <= MAX_EXACT_INT else float(digits)
 
 
 def format_number(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Table
 
-from sentinelzer0.domain.canonical_json import dumps as canonical_dumps
+from sentinelzer0.domain import canonical_json
 
 T = TypeVar("T")
 Native = dict[str, Any]
@@ -74,7 +73,7 @@ class Codec(Generic[T]):
     def parameters(self, value: T, native: Native) -> dict[str, Any]:
         """Return the row as statement parameters; JSON columns become canonical text, truth values 0 or 1."""
         row = {
-            name: canonical_dumps(item).decode()
+            name: canonical_json.dumps(item).decode()
             if name in self._json
             else int(item)
             if item is True or item is False
@@ -98,12 +97,17 @@ class Codec(Generic[T]):
         return self.native(self.decode(row))
 
 
+def _floats(row: dict[str, Any]) -> dict[str, float]:
+    """Canonical JSON writes 1.0 as 1; a share or a metric is a float again."""
+    return {name: float(value) for name, value in row.items()}
+
+
 def _decoder(is_json: bool, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if not is_json:
         return convert
     if convert is _same:
-        return json.loads
-    return lambda text: convert(json.loads(text))
+        return canonical_json.loads
+    return lambda text: convert(canonical_json.loads(text))
 
 
 def _converters(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -116,6 +120,8 @@ def _converters(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
         return _same, bool
     if typing.get_origin(hint) is tuple:
         return list, tuple
+    if hint == dict[str, float]:
+        return _same, _floats
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return str, hint
     return _same, _same
