@@ -1,30 +1,37 @@
-"""A/B tests in SQL."""
+"""A/B tests in SQL: the tests themselves; what was measured lies in :mod:`sentinelzer0.storage.ab_outcomes`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, or_, select
 
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, moved
 from sentinelzer0.errors import ConflictError, InUseError
+from sentinelzer0.storage.ab_outcomes import ABOutcomeRows
 from sentinelzer0.storage.codec import Codec
 from sentinelzer0.storage.database import Connection, Statement
 from sentinelzer0.storage.schema import ab_tests
 
-_running_in = Statement(
-    select(ab_tests.c.test_id, ab_tests.c.test_name).where(
-        ab_tests.c.model == bindparam("model"),
-        ab_tests.c.environment == bindparam("environment"),
-        or_(*(ab_tests.c.status == status for status in ("running", "paused"))),
-    )
-)
+CODEC = Codec(StoredTest, ab_tests)
+_columns = [ab_tests.c[name] for name in CODEC.fields]
+_place = (ab_tests.c.model == bindparam("model"), ab_tests.c.environment == bindparam("environment"))
+_open = or_(*(ab_tests.c.status == status.value for status in TestStatus if status.is_open))
+_not_over = or_(*(ab_tests.c.status == status.value for status in TestStatus if not status.is_over))
+
+_get = Statement(select(*_columns).where(ab_tests.c.test_id == bindparam("test_id")))
+_all = Statement(select(*_columns).order_by(ab_tests.c.created_at.desc(), ab_tests.c.test_id.desc()))
+_ids = Statement(select(ab_tests.c.test_id).order_by(ab_tests.c.created_at, ab_tests.c.test_id))
+_splitting = Statement(select(*_columns).where(*_place, _open).order_by(ab_tests.c.test_id))
 _open_with = Statement(
     select(ab_tests.c.test_id, ab_tests.c.test_name).where(
         ab_tests.c.model == bindparam("model"),
         ab_tests.c.environment.is_not(None),
         or_(ab_tests.c.model_a == bindparam("version"), ab_tests.c.model_b == bindparam("version")),
-        or_(*(ab_tests.c.status == status for status in ("setup", "running", "paused"))),
+        _not_over,
     )
 )
 
@@ -36,16 +43,58 @@ class ABTestRows:
         self._connection = connection
         self._put = put
 
+    @property
+    def outcomes(self) -> ABOutcomeRows:
+        """What was measured."""
+        return ABOutcomeRows(self._connection)
+
+    def get(self, test_id: str) -> StoredTest | None:
+        """Return a test, or None."""
+        row = self._connection.first(_get, {"test_id": test_id})
+        return None if row is None else CODEC.decode(row)
+
+    def all(self) -> list[StoredTest]:
+        """Return every test, newest first."""
+        return [CODEC.decode(row) for row in self._connection.rows(_all)]
+
+    def ids(self) -> list[str]:
+        """Return the ids of all tests, oldest first."""
+        return [row[0] for row in self._connection.rows(_ids)]
+
+    def splitting(self, model: str, environment: str) -> list[StoredTest]:
+        """Return the running and paused tests bound to a deployment."""
+        rows = self._connection.rows(_splitting, {"model": model, "environment": environment})
+        return [CODEC.decode(row) for row in rows]
+
+    def add(self, test: StoredTest) -> None:
+        """Store a new test and its empty statistics."""
+        self._put(CODEC, test)
+        self.outcomes.create(test.test_id, test.status.value)
+
+    def put(self, test: StoredTest) -> None:
+        """Store a changed test; outcomes that are not yet counted wait until this transaction ends."""
+        self.outcomes.set_status(test.test_id, test.status.value)
+        self._put(CODEC, test)
+
+    def cancel_open_tests(self, model: str, environment: str, now: datetime) -> list[StoredTest]:
+        """Cancel the running and paused tests bound to a deployment whose traffic goes elsewhere; the caller records it.
+
+        The traffic itself is not touched.
+        """
+        cancelled = [replace(moved(test, "cancel", now), revision=0) for test in self.splitting(model, environment)]
+        for test in cancelled:
+            self.put(test)
+        return cancelled
+
     def check_no_running_test(self, model: str, environment: str) -> None:
         """Refuse a change of traffic that a running test shares.
 
         Raises:
             ConflictError: A test bound to this deployment is running or paused.
         """
-        row = self._connection.first(_running_in, {"model": model, "environment": environment})
-        if row is not None:
+        for test in self.splitting(model, environment):
             raise ConflictError(
-                f"The A/B test {row[1]!r} ({row[0]}) splits the traffic of {environment}.",
+                f"The A/B test {test.test_name!r} ({test.test_id}) splits the traffic of {environment}.",
                 hint="Complete or cancel it first.",
             )
 

@@ -97,15 +97,16 @@ class Connection:
         cursor.execute(sql, values if order is None else [values[name] for name in order])
         return cursor
 
-    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute once for every row."""
+    def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute once for every row and return how many rows that changed."""
         if not rows:
-            return
+            return 0
         sql, order, constants = statement.compiled(self._dialect)
         if constants:
             rows = [{**constants, **row} for row in rows]
         cursor = self._raw.cursor()
         cursor.executemany(sql, rows if order is None else [[row[name] for name in order] for row in rows])
+        return int(cursor.rowcount)
 
     def rows(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Execute and return every row."""

@@ -15,19 +15,22 @@ def upgrade() -> None:
         "ab_arms",
         sa.Column("test_id", sa.Text(), nullable=False),
         sa.Column("arm", sa.Text(), nullable=False),
-        sa.Column("requests", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("failures", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("latency_sum", sa.Float(precision=53), server_default="0", nullable=False),
-        sa.Column("latency_sq", sa.Float(precision=53), server_default="0", nullable=False),
-        sa.Column("confidences", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("confidence_sum", sa.Float(precision=53), server_default="0", nullable=False),
-        sa.Column("confidence_sq", sa.Float(precision=53), server_default="0", nullable=False),
-        sa.Column("tp", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("fp", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("tn", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("fn", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
-        sa.Column("late", sa.BigInteger(), server_default="0", autoincrement=False, nullable=False),
+        sa.Column("requests", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("failures", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("latency_sum", sa.Float(precision=53), nullable=False),
+        sa.Column("latency_sq", sa.Float(precision=53), nullable=False),
+        sa.Column("latency_cu", sa.Float(precision=53), nullable=False),
+        sa.Column("confidences", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("confidence_sum", sa.Float(precision=53), nullable=False),
+        sa.Column("confidence_sq", sa.Float(precision=53), nullable=False),
+        sa.Column("confidence_cu", sa.Float(precision=53), nullable=False),
+        sa.Column("tp", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("fp", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tn", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("fn", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("late", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("test_id", "arm"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ab_custom",
@@ -38,6 +41,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Float(precision=53), nullable=False),
         sa.Column("total_sq", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("test_id", "arm", "metric"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ab_latency",
@@ -46,20 +50,31 @@ def upgrade() -> None:
         sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("requests", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("test_id", "arm", "bucket"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ab_outcomes",
         sa.Column("test_id", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("arm", sa.Text(), nullable=False),
+        sa.Column("arm", sa.Text(), nullable=True),
         sa.Column("recorded_at", sa.Text(), nullable=False),
         sa.Column("success", sa.Integer(), nullable=True),
         sa.Column("latency_ms", sa.Float(precision=53), nullable=True),
         sa.Column("confidence", sa.Float(precision=53), nullable=True),
-        sa.Column("predicted_label", sa.Text(), nullable=True),
-        sa.Column("true_label", sa.Text(), nullable=True),
-        sa.Column("late", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("predicted_label", sa.Integer(), nullable=True),
+        sa.Column("true_label", sa.Integer(), nullable=True),
+        sa.Column("unit", sa.Text(), nullable=True),
+        sa.Column("late", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("test_id", "request_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "ab_progress",
+        sa.Column("test_id", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("events", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("next_look", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("test_id"),
     )
     op.create_table(
         "ab_tests",
@@ -82,17 +97,21 @@ def upgrade() -> None:
         sa.Column("salt", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("environment", sa.Text(), nullable=True),
+        sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("warnings", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("test_id"),
     )
     op.create_index("ab_tests_created", "ab_tests", ["created_at"], unique=False)
+    op.create_index("ab_tests_open", "ab_tests", ["model", "environment", "status"], unique=False)
     op.create_table(
         "ab_trajectory",
         sa.Column("test_id", sa.Text(), nullable=False),
-        sa.Column("step", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("events", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("recorded_at", sa.Text(), nullable=False),
+        sa.Column("winner", sa.Text(), nullable=True),
         sa.Column("arms", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("test_id", "step"),
+        sa.PrimaryKeyConstraint("test_id", "events"),
     )
     op.create_table(
         "approval_requests",

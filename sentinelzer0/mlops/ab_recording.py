@@ -1,0 +1,330 @@
+"""Recording outcomes and labels of an A/B test: joined by request id, added to the statistics, looked at on a grid.
+
+Everything one call says is committed together or not at all; a commit survives ``kill -9``. What comes after the end
+of a test is kept and counted as late, and changes neither statistics nor verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
+from sentinelzer0.domain.outcomes import (
+    Increment,
+    Outcome,
+    Progress,
+    check_confidence,
+    check_custom,
+    check_label,
+    check_latency,
+    check_request_id,
+    check_success,
+    tally,
+)
+from sentinelzer0.errors import ABTestNotFoundError, ConflictError, IllegalTransitionError, InvalidInputError
+from sentinelzer0.kernel import SYSTEM, Kernel, Reader
+
+RECORD = "ab_test:outcome:record"
+LABEL = "ab_test:outcome:label"
+REACH = "ab_test:verdict:reach"
+
+_FIELDS = frozenset(
+    {
+        "model_version",
+        "success",
+        "latency_ms",
+        "confidence",
+        "true_label",
+        "predicted_label",
+        "custom_metrics",
+        "request_id",
+        "key",
+    }
+)
+_SETUP = TestStatus.SETUP.value
+_OVER = frozenset(status.value for status in TestStatus if status.is_over)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of outcomes or of a label.
+
+    Attributes:
+        counted: Outcomes that now count.
+        duplicates: Outcomes whose request had been recorded before; ignored.
+        labelled: Requests whose label now counts, or was replaced.
+        late: Outcomes or labels that came after the end of the test; kept, not counted.
+        request_id: Of a single outcome: what a later label is joined by.
+    """
+
+    counted: int = 0
+    duplicates: int = 0
+    labelled: int = 0
+    late: int = 0
+    request_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def checked_row(kernel: Kernel, arms: Mapping[str, str], row: Mapping[str, Any]) -> Outcome:
+    """Return a checked outcome.
+
+    Args:
+        kernel: Makes an id for a request that has none.
+        arms: ``A`` and ``B`` by model version.
+        row: The arguments of ``record_result`` by name.
+
+    Raises:
+        InvalidInputError: Something in it is not possible; the message says what.
+    """
+    get = row.get
+    try:
+        version, success, latency = row["model_version"], row["success"], row["latency_ms"]
+    except KeyError as missing:
+        raise InvalidInputError(
+            f"{missing.args[0]} is missing.", hint="Every row needs model_version, success and latency_ms."
+        ) from missing
+    if len(row) > 3 and not row.keys() <= _FIELDS:
+        unknown = sorted(str(name) for name in row.keys() - _FIELDS)
+        raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
+    request_id, key, custom = get("request_id"), get("key"), get("custom_metrics")
+    try:
+        arm = arms[version]
+    except (KeyError, TypeError):
+        raise InvalidInputError(
+            f"{version!r} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
+        ) from None
+    return Outcome(
+        kernel.ids.new("out") if request_id is None else check_request_id(request_id),
+        arm,
+        1 if success is True else check_success(success),
+        check_latency(latency),
+        check_confidence(get("confidence")),
+        check_label(get("predicted_label"), "predicted_label"),
+        check_label(get("true_label"), "true_label"),
+        check_custom(custom) if custom else {},
+        None if key is None else _unit(key),
+    )
+
+
+def checked_rows(kernel: Kernel, arms: Mapping[str, str], rows: Any) -> list[Outcome]:
+    """Return checked outcomes.
+
+    Raises:
+        InvalidInputError: A row is not possible; the message names it, counted from 0.
+    """
+    outcomes: list[Outcome] = []
+    if isinstance(rows, str | bytes | Mapping):
+        raise InvalidInputError(
+            f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
+        )
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidInputError(f"Row {number} is a {type(row).__name__}, not a mapping; nothing was recorded.")
+        try:
+            outcomes.append(checked_row(kernel, arms, row))
+        except InvalidInputError as error:
+            raise type(error)(f"Row {number}: {error.message} Nothing was recorded.", hint=error.hint) from error
+    return outcomes
+
+
+def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[Recorded, bool]:
+    """Count outcomes in one transaction.
+
+    Returns:
+        What became of them, and whether the statistics now carry a verdict that is not latched yet.
+
+    Raises:
+        ABTestNotFoundError: There is no such test.
+        IllegalTransitionError: The test was not started; on record.
+        ConflictError: A request was recorded for the other arm before; on record.
+    """
+    if not outcomes:
+        return Recorded(), False
+    try:
+        with kernel.record_outcomes() as view:
+            rows = view.ab_tests.outcomes
+            progress = _advance(view, test_id, len(outcomes))
+            late = progress.status in _OVER
+            if rows.insert(test_id, outcomes, view.now, late=late):
+                joined = _Joined(outcomes)
+            else:
+                joined = _join(view, test_id, outcomes, late=late)
+            if late:
+                arms = _late_by_arm(joined.fresh)
+            else:
+                arms = tally(joined.fresh)
+                rows.add(test_id, joined.moves)
+            rows.add(test_id, arms)
+            if idle := len(outcomes) if late else joined.duplicates - joined.moved:
+                progress = _advance(view, test_id, -idle)
+            carries = not late and _look(view, test_id, progress)
+    except (IllegalTransitionError, ConflictError) as refusal:
+        raise kernel.refuse(SYSTEM, RECORD, (subject_of(test_id),), refusal) from None
+    if late:
+        return Recorded(duplicates=joined.duplicates, late=len(joined.fresh)), False
+    labelled = joined.moved + sum(to.tp + to.fp + to.tn + to.fn for to in arms.values())
+    return Recorded(len(joined.fresh), joined.duplicates, labelled), carries
+
+
+def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tuple[Recorded, bool]:
+    """Count the true label of a request; it is kept until the outcome comes when that is not there yet.
+
+    Returns:
+        As :func:`record`.
+
+    Raises:
+        ABTestNotFoundError: There is no such test.
+        IllegalTransitionError: The test was not started; on record.
+    """
+    moves: dict[str, Increment] = {}
+    carries = False
+    try:
+        with kernel.record_outcomes() as view:
+            rows = view.ab_tests.outcomes
+            progress = _advance(view, test_id, 0)
+            late = progress.status in _OVER
+            found = rows.find(test_id, request_id)
+            if found is None:
+                rows.add_label(test_id, request_id, true_label, view.now, late=late)
+            elif found.true != true_label:
+                rows.set_label(test_id, request_id, true_label)
+                move = Increment()
+                if found.arm and not (found.late or late) and move.move_label(found.predicted, found.true, true_label):
+                    moves[found.arm] = move
+                    rows.add(test_id, moves)
+                    carries = _look(view, test_id, _advance(view, test_id, 1))
+    except IllegalTransitionError as refusal:
+        raise kernel.refuse(SYSTEM, LABEL, (subject_of(test_id),), refusal) from None
+    return Recorded(labelled=len(moves), late=int(late), request_id=request_id), carries
+
+
+def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
+    """Store the verdict that the first decisive look, or the statistics as they are now, carry; it never flips.
+
+    Returns:
+        The test if this call reached its verdict, otherwise None.
+    """
+    with kernel.begin(SYSTEM, REACH, subject_of(test_id)) as tx:
+        test = tx.ab_tests.get(test_id)
+        if test is None or test.winner is not None or not test.status.is_open:
+            return None
+        after = with_verdict(tx, test)
+        if after.winner is None:
+            return None
+        tx.ab_tests.put(after)
+        tx.record(reason=after.verdict["reason"], detail={"verdict": after.verdict})
+    return after
+
+
+def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
+    """Return the test with the verdict its evidence carries, if any, as of the first look that carried it."""
+    if test.winner is not None:
+        return test
+    rows = view.ab_tests.outcomes
+    look = rows.first_decided(test.test_id)
+    a, b = (look.a, look.b) if look else rows.look(test.test_id)
+    events = look.events if look else rows.events(test.test_id)
+    return decided(test, comparison_of(test, a, b), look.at if look else view.now, events)
+
+
+def subject_of(test_id: str) -> str:
+    """Return how the audit log refers to a test."""
+    return f"ab_test:{test_id}"
+
+
+def require_test(view: Reader, test_id: object) -> StoredTest:
+    """Return a test.
+
+    Raises:
+        ABTestNotFoundError: There is no such test.
+    """
+    test = view.ab_tests.get(test_id) if isinstance(test_id, str) else None
+    if test is None:
+        raise not_found(test_id)
+    return test
+
+
+def not_found(test_id: object) -> ABTestNotFoundError:
+    """Return the error for an unknown test."""
+    return ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
+
+
+@dataclass(slots=True)
+class _Joined:
+    """Outcomes sorted into those that are new and those whose request was known."""
+
+    fresh: Sequence[Outcome]
+    moves: dict[str, Increment] = field(default_factory=dict)
+    moved: int = 0
+    duplicates: int = 0
+
+
+def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool) -> _Joined:
+    rows = view.ab_tests.outcomes
+    fresh: list[Outcome] = []
+    joined = _Joined(fresh)
+    for number, given in enumerate(outcomes):
+        found = rows.find(test_id, given.request_id)
+        if found is None:
+            rows.insert(test_id, [given], view.now, late=late)
+            fresh.append(given)
+        elif found.arm is None:
+            whole = given if given.true is not None else given._replace(true=found.true)
+            rows.fill_in(test_id, whole, view.now, late=late)
+            fresh.append(whole)
+        elif found.arm != given.arm:
+            row = f"Row {number}: request" if len(outcomes) > 1 else "Request"
+            raise ConflictError(
+                f"{row} {given.request_id!r} was recorded for arm {found.arm} before and cannot be one of arm "
+                f"{given.arm}; nothing was recorded.",
+                hint="Use another request_id for another request.",
+            )
+        else:
+            joined.duplicates += 1
+            if given.true is not None and given.true != found.true:
+                rows.set_label(test_id, given.request_id, given.true)
+                move = joined.moves.setdefault(given.arm, Increment())
+                if not (late or found.late) and move.move_label(found.predicted, found.true, given.true):
+                    joined.moved += 1
+    return joined
+
+
+def _late_by_arm(outcomes: Sequence[Outcome]) -> dict[str, Increment]:
+    arms: dict[str, Increment] = {}
+    for outcome in outcomes:
+        arms.setdefault(outcome.arm, Increment()).late += 1
+    return arms
+
+
+def _advance(view: Reader, test_id: str, more: int) -> Progress:
+    progress = view.ab_tests.outcomes.advance(test_id, more)
+    if progress is None:
+        raise not_found(test_id)
+    if progress.status == _SETUP:
+        raise IllegalTransitionError(
+            f"The test {test_id} was not started, so nothing can be recorded.",
+            hint=f"Start it: sentinelzer0 ab start {test_id}",
+        )
+    return progress
+
+
+def _look(view: Reader, test_id: str, progress: Progress) -> bool:
+    """Keep a look when one is due, and return whether it carries a verdict that is not latched yet."""
+    if progress.events < progress.next_look:
+        return False
+    rows = view.ab_tests.outcomes
+    test = require_test(view, test_id)
+    a, b = rows.look(test_id)
+    winner = comparison_of(test, a, b).winner
+    rows.add_look(test_id, Look(progress.events, view.now, winner, a, b), next_look(progress.events))
+    return winner is not None and test.winner is None
+
+
+def _unit(key: Any) -> str:
+    unit_hash(key, 0)
+    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)

@@ -1,0 +1,271 @@
+"""What A/B tests measured, in SQL: sufficient statistics that grow by ``column + x``, and the raw outcomes.
+
+Reading a result reads two rows of ``ab_arms`` and one row for every latency bucket that was hit, however many
+requests there were. Raw outcomes are only read to join a label or to recognise a repeat. Whoever writes first calls
+:meth:`ABOutcomeRows.advance`, which locks the test's row, so writers of one test wait for each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Dialect
+
+from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, Look
+from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome
+from sentinelzer0.stats.estimators import ArmStatistics
+from sentinelzer0.stats.histogram import LatencyHistogram
+from sentinelzer0.stats.moments import Confusion, Moments
+from sentinelzer0.storage.codec import decode_time, encode_time
+from sentinelzer0.storage.database import Compiled, Connection, Statement
+from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outcomes, ab_progress, ab_trajectory
+
+ARMS = ("A", "B")
+NUMBERS = tuple(c.name for c in ab_arms.columns if not c.primary_key)
+_counts = NUMBERS[: NUMBERS.index("late")]
+
+
+class _Insert(Statement):
+    """``INSERT … ON CONFLICT``: leave the existing row alone, or add to it the columns that are no key."""
+
+    __slots__ = ("_adds", "_table")
+
+    def __init__(self, table: Table, *, adds: bool) -> None:
+        super().__init__(insert(table))
+        self._table = table
+        self._adds = adds
+
+    def compiled(self, dialect: Dialect) -> Compiled:
+        """Return the dialect's statement."""
+        if dialect.name not in self._compiled:
+            make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
+            clause = make(self._table)
+            keys = [column.name for column in self._table.primary_key.columns]
+            added = {c.name: c + clause.excluded[c.name] for c in self._table.columns if c.name not in keys}
+            self._clause = (
+                clause.on_conflict_do_update(index_elements=keys, set_=added)
+                if self._adds
+                else clause.on_conflict_do_nothing(index_elements=keys)
+            )
+        return super().compiled(dialect)
+
+
+def _is(table: Table) -> Any:
+    return table.c.test_id == bindparam("of_test")
+
+
+_create_progress = Statement(insert(ab_progress))
+_create_arm = Statement(insert(ab_arms))
+_set_status = Statement(update(ab_progress).where(_is(ab_progress)).values(status=bindparam("to")))
+_advance = Statement(
+    update(ab_progress)
+    .where(_is(ab_progress))
+    .values(events=ab_progress.c.events + bindparam("more"))
+    .returning(ab_progress.c.status, ab_progress.c.events, ab_progress.c.next_look)
+)
+_set_next_look = Statement(update(ab_progress).where(_is(ab_progress)).values(next_look=bindparam("to")))
+_events = Statement(select(ab_progress.c.events).where(_is(ab_progress)))
+_add_to_arm = Statement(
+    update(ab_arms)
+    .where(_is(ab_arms), ab_arms.c.arm == bindparam("of_arm"))
+    .values({ab_arms.c[name]: ab_arms.c[name] + bindparam(f"add_{name}") for name in NUMBERS})
+)
+_add_requests = _Insert(ab_latency, adds=True)
+_add_custom = _Insert(ab_custom, adds=True)
+_add_outcome = _Insert(ab_outcomes, adds=False)
+_this_outcome = (_is(ab_outcomes), ab_outcomes.c.request_id == bindparam("of_request"))
+_find = Statement(
+    select(ab_outcomes.c.arm, ab_outcomes.c.predicted_label, ab_outcomes.c.true_label, ab_outcomes.c.late).where(
+        *_this_outcome
+    )
+)
+_set_label = Statement(update(ab_outcomes).where(*_this_outcome).values(true_label=bindparam("to")))
+_fill_in = Statement(
+    update(ab_outcomes)
+    .where(*_this_outcome)
+    .values({c: bindparam(f"to_{c.name}") for c in ab_outcomes.columns if c.name not in {"test_id", "request_id"}})
+)
+_arms = Statement(select(ab_arms.c.arm, *(ab_arms.c[name] for name in NUMBERS)).where(_is(ab_arms)))
+_latencies = Statement(select(ab_latency.c.arm, ab_latency.c.bucket, ab_latency.c.requests).where(_is(ab_latency)))
+_custom = Statement(
+    select(ab_custom.c.arm, ab_custom.c.metric, ab_custom.c.samples, ab_custom.c.total, ab_custom.c.total_sq).where(
+        _is(ab_custom)
+    )
+)
+_add_look = _Insert(ab_trajectory, adds=False)
+_look_columns = (
+    ab_trajectory.c.events,
+    ab_trajectory.c.recorded_at,
+    ab_trajectory.c.winner,
+    ab_trajectory.c.arms,
+)
+_looks = Statement(select(*_look_columns).where(_is(ab_trajectory)).order_by(ab_trajectory.c.events))
+_first_decided = Statement(
+    select(*_look_columns)
+    .where(_is(ab_trajectory), ab_trajectory.c.winner.is_not(None))
+    .order_by(ab_trajectory.c.events)
+    .limit(1)
+)
+
+
+class ABOutcomeRows:
+    """The outcomes and statistics of A/B tests as one transaction sees them."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(self, test_id: str, status: str) -> None:
+        """Make the empty statistics of a new test."""
+        start = {"test_id": test_id, "status": status, "events": 0, "next_look": FIRST_LOOK}
+        self._connection.run(_create_progress, start)
+        empty = dict.fromkeys(NUMBERS, 0)
+        self._connection.run_many(_create_arm, [{"test_id": test_id, "arm": arm} | empty for arm in ARMS])
+
+    def set_status(self, test_id: str, status: str) -> None:
+        """Let recorders know the test's status; locks out those under way until this transaction ends."""
+        self._connection.run(_set_status, {"of_test": test_id, "to": status})
+
+    def advance(self, test_id: str, more: int) -> Progress | None:
+        """Count ``more`` outcomes or labels and return where that leads, or None when there is no such test."""
+        row = self._connection.run(_advance, {"of_test": test_id, "more": more}).fetchone()
+        return None if row is None else Progress(*row)
+
+    def events(self, test_id: str) -> int:
+        """Return how many outcomes and labels were counted."""
+        row = self._connection.first(_events, {"of_test": test_id})
+        return 0 if row is None else int(row[0])
+
+    def insert(self, test_id: str, outcomes: Sequence[Outcome], at: datetime, *, late: bool) -> bool:
+        """Store raw outcomes if none of their requests is known.
+
+        Returns:
+            False when one is known, or named twice; nothing has been stored then.
+        """
+        recorded_at = encode_time(at)
+        rows = [_raw(test_id, outcome, recorded_at, late=late) for outcome in outcomes]
+        connection = self._connection
+        if len(rows) == 1:
+            return bool(connection.run(_add_outcome, rows[0]).rowcount == 1)
+        connection.script("SAVEPOINT outcomes")
+        if connection.run_many(_add_outcome, rows) == len(rows):
+            return True
+        connection.script("ROLLBACK TO SAVEPOINT outcomes")
+        return False
+
+    def find(self, test_id: str, request_id: str) -> StoredOutcome | None:
+        """Return what is known of a request, or None."""
+        row = self._connection.first(_find, {"of_test": test_id, "of_request": request_id})
+        return None if row is None else StoredOutcome(*row)
+
+    def fill_in(self, test_id: str, outcome: Outcome, at: datetime, *, late: bool) -> None:
+        """Store the outcome of a request of which only the label was known."""
+        raw = _raw(test_id, outcome, encode_time(at), late=late)
+        values = {f"to_{name}": value for name, value in raw.items() if name not in {"test_id", "request_id"}}
+        self._connection.run(_fill_in, {"of_test": test_id, "of_request": outcome.request_id} | values)
+
+    def add_label(self, test_id: str, request_id: str, label: int, at: datetime, *, late: bool) -> None:
+        """Keep a label whose outcome has not come yet."""
+        row = dict.fromkeys((c.name for c in ab_outcomes.columns), None)
+        known = {"test_id": test_id, "request_id": request_id, "true_label": label, "recorded_at": encode_time(at)}
+        self._connection.run(_add_outcome, row | known | {"late": int(late)})
+
+    def set_label(self, test_id: str, request_id: str, label: int) -> None:
+        """Replace the true label of a request."""
+        self._connection.run(_set_label, {"of_test": test_id, "of_request": request_id, "to": label})
+
+    def add(self, test_id: str, arms: Mapping[str, Increment]) -> None:
+        """Add to the statistics."""
+        run = self._connection.run
+        for arm in sorted(arms):
+            more = arms[arm]
+            values = {f"add_{name}": getattr(more, name) for name in NUMBERS}
+            run(_add_to_arm, {"of_test": test_id, "of_arm": arm} | values)
+            for bucket, requests in more.buckets.items():
+                run(_add_requests, {"test_id": test_id, "arm": arm, "bucket": bucket, "requests": requests})
+            for metric, (samples, total, squares) in more.custom.items():
+                key = {"test_id": test_id, "arm": arm, "metric": metric}
+                run(_add_custom, key | {"samples": samples, "total": total, "total_sq": squares})
+
+    def read(self, test_id: str) -> tuple[ArmReading, ArmReading]:
+        """Return the statistics of both arms."""
+        empty = {"test_id": test_id, "of_test": test_id}
+        buckets: dict[str, dict[int, int]] = {arm: {} for arm in ARMS}
+        for arm, bucket, requests in self._connection.rows(_latencies, empty):
+            buckets[arm][bucket] = requests
+        custom: dict[str, dict[str, tuple[int, float, float]]] = {arm: {} for arm in ARMS}
+        for arm, metric, *sums in self._connection.rows(_custom, empty):
+            custom[arm][metric] = (sums[0], sums[1], sums[2])
+        rows = {row[0]: row[1:] for row in self._connection.rows(_arms, empty)}
+        a, b = (
+            ArmReading(_statistics(rows[arm], LatencyHistogram(buckets[arm])), int(rows[arm][-1]), custom[arm])
+            for arm in ARMS
+        )
+        return a, b
+
+    def look(self, test_id: str) -> tuple[ArmStatistics, ArmStatistics]:
+        """Return the statistics of both arms without histograms, for a look while recording."""
+        rows = {row[0]: row[1:] for row in self._connection.rows(_arms, {"of_test": test_id})}
+        return _statistics(rows["A"]), _statistics(rows["B"])
+
+    def add_look(self, test_id: str, look: Look, next_look: int) -> None:
+        """Keep a look, for the chart and for the verdict."""
+        arms = json.dumps([_numbers(look.a), _numbers(look.b)], separators=(",", ":"))
+        row = {"test_id": test_id, "events": look.events, "recorded_at": encode_time(look.at), "winner": look.winner}
+        self._connection.run(_add_look, row | {"arms": arms})
+        self._connection.run(_set_next_look, {"of_test": test_id, "to": next_look})
+
+    def looks(self, test_id: str) -> list[Look]:
+        """Return every look, oldest first."""
+        return [_decode_look(row) for row in self._connection.rows(_looks, {"of_test": test_id})]
+
+    def first_decided(self, test_id: str) -> Look | None:
+        """Return the first look whose evidence carried a verdict, or None."""
+        row = self._connection.first(_first_decided, {"of_test": test_id})
+        return None if row is None else _decode_look(row)
+
+
+def _raw(test_id: str, outcome: Outcome, recorded_at: str, *, late: bool) -> dict[str, Any]:
+    return {
+        "test_id": test_id,
+        "request_id": outcome.request_id,
+        "arm": outcome.arm,
+        "recorded_at": recorded_at,
+        "success": outcome.success,
+        "latency_ms": outcome.latency_ms,
+        "confidence": outcome.confidence,
+        "predicted_label": outcome.predicted,
+        "true_label": outcome.true,
+        "unit": outcome.key,
+        "late": int(late),
+    }
+
+
+def _statistics(row: Sequence[Any], histogram: LatencyHistogram | None = None) -> ArmStatistics:
+    """Read statistics off the columns named in ``NUMBERS``."""
+    requests, failures = int(row[0]), int(row[1])
+    latency = Moments(requests, row[2], row[3], row[4])
+    confidence = Moments(int(row[5]), row[6], row[7], row[8])
+    confusion = Confusion(int(row[9]), int(row[10]), int(row[11]), int(row[12]))
+    if histogram is None:
+        return ArmStatistics(requests, failures, latency, confidence, confusion)
+    return ArmStatistics(requests, failures, latency, confidence, confusion, histogram)
+
+
+def _numbers(arm: ArmStatistics) -> list[float]:
+    of, sure, cells = arm.latency, arm.confidence, arm.confusion
+    latency = [of.total, of.total_sq, of.total_cu]
+    confidence = [sure.count, sure.total, sure.total_sq, sure.total_cu]
+    return [arm.requests, arm.failures, *latency, *confidence, cells.tp, cells.fp, cells.tn, cells.fn]
+
+
+def _decode_look(row: Sequence[Any]) -> Look:
+    a, b = json.loads(row[3])
+    return Look(int(row[0]), decode_time(row[1]), row[2], _statistics(a), _statistics(b))
