@@ -29,7 +29,7 @@ from sentinelzer0.kernel import SYSTEM, Kernel, write_json
 from sentinelzer0.mlops import approvals, integrity, rollback_steps
 from sentinelzer0.mlops.model_registry import HEALTH, ModelRegistry
 from sentinelzer0.mlops.public_values import ModelVersion
-from sentinelzer0.mlops.rollback_steps import DISMISS, Order
+from sentinelzer0.mlops.rollback_plan import Order, require_request
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 
 __all__ = ["HealthCheck", "HealthStatus", "RollbackEvent", "RollbackManager", "RollbackStrategy"]
@@ -228,7 +228,7 @@ class RollbackManager:
             RefusedError: As for :meth:`execute_rollback`; the request stays open.
         """
         with self.kernel.read() as view:
-            request = rollback_steps.require_request(view, request_id)
+            request = require_request(view, request_id)
         order = Order(
             model=request.model,
             from_version=request.from_version,
@@ -253,10 +253,10 @@ class RollbackManager:
         """
         reason = check_text(reason, "reason", required=True)
         with self.kernel.read() as view:
-            request = rollback_steps.require_request(view, request_id)
+            request = require_request(view, request_id)
         subjects = (subject_of_version(request.model, request.from_version), f"rollback:{request_id}")
-        with self.kernel.begin(dismissed_by, DISMISS, *subjects) as tx:
-            stored = rollback_steps.require_request(tx, request_id)
+        with self.kernel.begin(dismissed_by, rollback_steps.DISMISS, *subjects) as tx:
+            stored = require_request(tx, request_id)
             dismissed = rules.decided(stored, RollbackRequestStatus.DISMISSED, tx.actor, tx.now, reason)
             tx.rollbacks.put(dismissed)
             tx.record(reason=reason)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from sentinelzer0.domain import rollbacks as rules
-from sentinelzer0.domain.audit import Outcome
 from sentinelzer0.domain.deployments import Cause, Deployment
 from sentinelzer0.domain.identity import PRODUCTION, Actor, subject_of_version
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy, is_person
@@ -17,128 +16,35 @@ from sentinelzer0.domain.versions import Version
 from sentinelzer0.errors import (
     CorruptWorkspaceError,
     IntegrityError,
-    RefusedError,
-    RequestNotFoundError,
-    SentinelError,
     StorageFullError,
     StorageUnavailableError,
     VersionNotFoundError,
     WorkspaceError,
 )
-from sentinelzer0.kernel import Kernel, Reader, Transaction
-from sentinelzer0.mlops import approvals, integrity
+from sentinelzer0.kernel import Kernel, Transaction
+from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.deployments import deploy
+from sentinelzer0.mlops.rollback_plan import (
+    BREAK_GLASS,
+    EXECUTE,
+    MAX_CANDIDATES,
+    Order,
+    Plan,
+    confirmed,
+    decided,
+    planned,
+    record_refusal,
+)
 from sentinelzer0.mlops.verification import Verification, first_intact
 
-EXECUTE = "rollback:production:execute"
-BREAK_GLASS = "rollback:production:break-glass"
 FAIL = "rollback:production:fail"
 REQUEST = "rollback:request:open"
 DISMISS = "rollback:request:dismiss"
 RECHECK = "rollback:verification:recheck"
 
-MAX_CANDIDATES = 32
-"""How many known-good versions are tried, newest first, when no target is named."""
 _STORAGE_FAILED = (StorageUnavailableError, StorageFullError, CorruptWorkspaceError)
 
 _log = logging.getLogger("sentinelzer0.mlops.rollback")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A rollback as it was asked for.
-
-    Attributes:
-        to_version: The target, or None for the last known-good version.
-        allow_unapproved: Whether a person insists on a target that is not known-good.
-        request_id: The request that this order confirms, or None.
-        follows: The rollback whose target failed its re-hash, or None.
-    """
-
-    model: str
-    from_version: str
-    to_version: str | None
-    reason: str
-    strategy: RollbackStrategy
-    actor: Actor
-    allow_unapproved: bool = False
-    request_id: str | None = None
-    follows: str | None = None
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Return the objects concerned, as far as they are known."""
-        names = [self.from_version] if self.to_version is None else [self.from_version, self.to_version]
-        request = () if self.request_id is None else (f"rollback:{self.request_id}",)
-        return (*(subject_of_version(self.model, name) for name in names), *request)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an order means in one state of the workspace.
-
-    Attributes:
-        leaving: The version left.
-        current: The deployment that gives it traffic.
-        candidates: Where to go, the most wanted first; at least one.
-        break_glass: Whether the target was never approved.
-    """
-
-    leaving: Version
-    current: Deployment
-    candidates: tuple[Version, ...]
-    break_glass: bool
-
-
-def planned(view: Reader, order: Order) -> Plan:
-    """Decide in the state that ``view`` shows.
-
-    Raises:
-        RefusedError: A rule of :mod:`sentinelzer0.domain.rollbacks` says no.
-        VersionNotFoundError: A version is unknown or deleted.
-    """
-    rules.check_apart(order.from_version, order.to_version)
-    if order.request_id is not None:
-        confirmed(view, order)
-    leaving = integrity.require_version(view, order.model, order.from_version)
-    target = None if order.to_version is None else integrity.require_version(view, order.model, order.to_version)
-    current = view.deployments.current(order.model, PRODUCTION)
-    moved = None
-    if current is None or order.from_version not in current.weights:
-        moved = view.rollbacks.latest_from(order.model, order.from_version)
-    current = rules.check_leaving(leaving, current, moved)
-    if target is not None:
-        unapproved = rules.check_target(target, order.actor, order.reason, allow_unapproved=order.allow_unapproved)
-        return Plan(leaving, current, (target,), unapproved)
-    candidates = tuple(view.versions.ways_back(order.model, order.from_version, MAX_CANDIDATES))
-    if not candidates:
-        raise rules.no_way_back(order.from_version)
-    return Plan(leaving, current, candidates, break_glass=False)
-
-
-def confirmed(view: Reader, order: Order) -> RollbackEvent:
-    """Return the request that an order confirms, as it is afterwards.
-
-    Raises:
-        RequestClosedError: It was decided before.
-        ApproverNotAllowedError: Automation confirms.
-    """
-    request = require_request(view, order.request_id or "")
-    return rules.decided(request, RollbackRequestStatus.CONFIRMED, order.actor, view.now, order.reason)
-
-
-def require_request(view: Reader, request_id: str) -> RollbackEvent:
-    """Return a request for a rollback.
-
-    Raises:
-        RequestNotFoundError: There is no such request.
-    """
-    found = view.rollbacks.get(request_id)
-    if found is None or "status" not in found.details:
-        raise RequestNotFoundError(
-            f"There is no request for a rollback {request_id!r}.", hint="See: sentinelzer0 rollback history"
-        )
-    return found
 
 
 def execute(kernel: Kernel, order: Order) -> RollbackEvent:
@@ -156,11 +62,14 @@ def execute(kernel: Kernel, order: Order) -> RollbackEvent:
         target, verification, skipped = _verified(kernel, order, plan)
         marks.append(tick())
         found = replace(order, to_version=target.version)
+        path = str(integrity.view_path(kernel, target))
         with kernel.begin(order.actor, BREAK_GLASS if plan.break_glass else EXECUTE, *found.subjects) as tx:
-            again = planned(tx, found)
+            again = replace(plan, candidates=(target,))
+            if tx.next_seq != plan.log_size:
+                again = planned(tx, found, tx.next_seq)
             event = _switched(tx, found, again, plan.current.revision, verification)
             details = event.details | {
-                "target_model_path": str(integrity.view_path(kernel, target)),
+                "target_model_path": path,
                 "rollback_method": _method(order, again),
                 "skipped": skipped,
                 "durations_ms": _durations([*marks, tick()]),
@@ -176,27 +85,6 @@ def execute(kernel: Kernel, order: Order) -> RollbackEvent:
     return event
 
 
-def decided(kernel: Kernel, order: Order) -> Plan:
-    """Decide in the present state; a refusal is put on record.
-
-    Raises:
-        RefusedError: A rule says no.
-        VersionNotFoundError: A version is unknown or deleted.
-    """
-    try:
-        with kernel.read() as view:
-            return planned(view, order)
-    except (RefusedError, VersionNotFoundError) as error:
-        record_refusal(kernel, order, BREAK_GLASS if order.allow_unapproved else EXECUTE, error)
-        raise
-
-
-def record_refusal(kernel: Kernel, order: Order, action: str, error: SentinelError) -> None:
-    """Put a refusal on record, also that of a name nobody knows."""
-    with kernel.begin(order.actor, action, *order.subjects) as tx:
-        tx.record(outcome=Outcome.REFUSED, reason=error.message, detail={"code": error.code})
-
-
 def open_request(kernel: Kernel, order: Order) -> tuple[RollbackEvent, bool]:
     """Ask a person for a rollback.
 
@@ -209,7 +97,7 @@ def open_request(kernel: Kernel, order: Order) -> tuple[RollbackEvent, bool]:
     """
     decided(kernel, order)
     with kernel.begin(order.actor, REQUEST, *order.subjects) as tx:
-        plan = planned(tx, order)
+        plan = planned(tx, order, tx.next_seq)
         for earlier in tx.rollbacks.requests_from(order.model, order.from_version, MAX_CANDIDATES):
             details = earlier.details
             if details.get("status") == RollbackRequestStatus.OPEN and details["target_asked"] == order.to_version:
@@ -305,7 +193,7 @@ def _switched(
     tx.versions.put(rules.left(plan.leaving, tx.now, order.reason), plan.leaving)
     restored = rules.restored(target, tx.now)
     tx.versions.put(restored, target)
-    _update_entries(tx, plan.current, restored)
+    _update_entries(tx, plan.current, restored, deployment.revision)
     details: dict[str, Any] = {
         "verified_digest": target.digest,
         "verification": str(verification),
@@ -319,14 +207,14 @@ def _switched(
     return _event(order, event_id, tx.now, target.version, details, success=True)
 
 
-def _update_entries(tx: Transaction, previous: Deployment, target: Version) -> None:
+def _update_entries(tx: Transaction, previous: Deployment, target: Version, revision: int) -> None:
     for name in previous.weights:
         entry = tx.registry.entry(target.model, name)
         if entry is not None and name != target.version:
             tx.registry.put_entry(replace(entry, deployment_info={}))
     entry = tx.registry.entry(target.model, target.version)
     if entry is not None:
-        info = approvals.deployment_info(tx, target)
+        info = {"environment": PRODUCTION, "revision": revision, "share": 1.0}
         tx.registry.put_entry(replace(entry, promoted_at=tx.now, promoted_by=tx.actor.name, deployment_info=info))
 
 

@@ -242,6 +242,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_index("rollbacks_at", "rollbacks", ["model", "timestamp"], unique=False)
+    op.create_index("rollbacks_from", "rollbacks", ["model", "from_version", "timestamp"], unique=False)
     op.create_table(
         "settings",
         sa.Column("key", sa.Text(), nullable=False),
@@ -301,5 +302,13 @@ def upgrade() -> None:
     op.create_index("versions_digest", "versions", ["digest"], unique=False)
     op.create_index("versions_folded", "versions", ["model", "folded"], unique=True)
     op.create_index("versions_parent", "versions", ["model", "parent_version"], unique=False)
+    op.create_index(
+        "versions_production",
+        "versions",
+        ["model", "production_at"],
+        unique=False,
+        sqlite_where=sa.text("production_at IS NOT NULL"),
+        postgresql_where=sa.text("production_at IS NOT NULL"),
+    )
     op.create_index("versions_seq", "versions", ["model", "seq"], unique=False)
     op.create_index("versions_stage", "versions", ["model", "stage", "deprecated", "seq"], unique=False)
