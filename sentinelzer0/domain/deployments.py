@@ -78,6 +78,13 @@ class Deployment:
             "audit_seq": self.audit_seq,
         }
 
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Deployment:
+        """Build a revision from :meth:`to_dict`."""
+        row = {name: value for name, value in raw.items() if name != "version"}
+        row |= {"cause": Cause(raw["cause"]), "created_at": datetime.fromisoformat(raw["created_at"])}
+        return cls(**row)
+
 
 def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """Return the weights without zero shares.

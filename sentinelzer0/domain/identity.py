@@ -127,7 +127,7 @@ def check_actor(actor: str | Actor) -> Actor:
 
 
 def check_tags(tags: object) -> tuple[str, ...]:
-    """Return tags in NFC, without repetition, in the order given.
+    """Return tags in NFC, without repetition, in the order given (a set has none: sorted).
 
     Raises:
         InvalidNameError: Not a list of acceptable tags.
@@ -136,7 +136,8 @@ def check_tags(tags: object) -> tuple[str, ...]:
         return ()
     if isinstance(tags, str) or not isinstance(tags, list | tuple | set | frozenset):
         raise InvalidNameError(f"tags must be a list of words, not {type(tags).__name__}.", hint='Write tags=["a"].')
-    return tuple(dict.fromkeys(check_label(tag, "tag") for tag in (sorted(tags) if isinstance(tags, set) else tags)))
+    checked = dict.fromkeys(check_label(tag, "tag") for tag in tags)
+    return tuple(sorted(checked) if isinstance(tags, set | frozenset) else checked)
 
 
 def fold(identifier: str) -> str:

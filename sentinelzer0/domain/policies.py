@@ -13,6 +13,7 @@ This module decides what a policy may say and whether gates pass. It performs no
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,8 +197,8 @@ def policy_from_dict(raw: Mapping[str, Any]) -> Policy:
         adoption=_typed(approval, "adoption", bool, base.adoption),
         canary_cap=float(_typed(canary, "cap", (int, float), base.canary_cap)),
         roles={role: tuple(_words(people, f"roles.{role}")) for role, people in _table(raw, "roles").items()},
-        metric_gates=tuple(_metric_gate(gate) for gate in gates.get("metrics", ())),
-        evidence_gates=tuple(_evidence_gate(gate) for gate in gates.get("evidence", ())),
+        metric_gates=tuple(_metric_gate(gate) for gate in _tables(gates, "metrics")),
+        evidence_gates=tuple(_evidence_gate(gate) for gate in _tables(gates, "evidence")),
     )
     _check(policy)
     return policy
@@ -215,9 +216,7 @@ def evaluate_gates(
         incumbent: What serves now, or None; a comparison with nobody passes.
         passed_evidence: Kinds of evidence attached to exactly this content, with a passing result.
     """
-    results = [
-        _evaluate_metric(gate, version, incumbent) for gate in policy.metric_gates if target in gate.targets
-    ]
+    results = [_evaluate_metric(gate, version, incumbent) for gate in policy.metric_gates if target in gate.targets]
     for gate in policy.evidence_gates:
         if target in gate.targets:
             found = gate.kind in passed_evidence
@@ -261,7 +260,7 @@ def _metric_gate(raw: Any) -> MetricGate:
     _known(raw, ("metric", "source", "direction", "limit", "max_regression", "targets"), "gates.metrics")
     source = _typed(raw, "source", str, "validation_metrics")
     direction = _typed(raw, "direction", str, "higher")
-    if not raw.get("metric") or source not in METRIC_SOURCES or direction not in ("higher", "lower"):
+    if not _typed(raw, "metric", str, "") or source not in METRIC_SOURCES or direction not in ("higher", "lower"):
         raise PolicySyntaxError(
             f"The metric gate {dict(raw)!r} is incomplete.",
             hint=f"It needs metric, a source of {', '.join(METRIC_SOURCES)}, a direction higher or lower.",
@@ -270,6 +269,10 @@ def _metric_gate(raw: Any) -> MetricGate:
     if limit is None and worse is None:
         raise PolicySyntaxError(
             f"The gate on {raw['metric']!r} compares with nothing.", hint="Give limit, max_regression or both."
+        )
+    if any(bound is not None and not math.isfinite(bound) for bound in (limit, worse)):
+        raise PolicySyntaxError(
+            f"The gate on {raw['metric']!r} compares with a number that is not finite.", hint="It would always pass."
         )
     return MetricGate(
         metric=raw["metric"],
@@ -320,6 +323,13 @@ def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _tables(raw: Mapping[str, Any], key: str) -> Sequence[Any]:
+    value = raw.get(key, ())
+    if not isinstance(value, list | tuple):
+        raise PolicySyntaxError(f"gates.{key} must be a list of tables, not {value!r}.", hint=f"Write [[gates.{key}]].")
+    return value
+
+
 def _typed(raw: Mapping[str, Any], key: str, kind: Any, default: Any) -> Any:
     value = raw.get(key, default)
     if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
@@ -344,7 +354,7 @@ def _targets(value: Any) -> tuple[str, ...]:
 def policy_to_toml(policy: Policy) -> str:
     """Return the policy as a file that :func:`parse_policy` reads back as the same policy."""
     raw = policy.to_dict()
-    lines = [f"name = {canonical_json.dumps(raw['name']).decode()}"]
+    lines = [f"name = {_toml(raw['name'])}"]
     for table in ("approval", "canary", "roles"):
         lines += ["", f"[{table}]", *_toml_lines(raw[table])]
     for kind in ("metrics", "evidence"):
@@ -354,6 +364,10 @@ def policy_to_toml(policy: Policy) -> str:
 
 
 def _toml_lines(table: Mapping[str, Any]) -> list[str]:
-    # JSON text, numbers, truth values and lists of text are TOML too.
-    return [f"{key if key.isidentifier() else canonical_json.dumps(key).decode()} = "
-            f"{canonical_json.dumps(value).decode()}" for key, value in table.items()]
+    bare = (key if key.isascii() and key.isidentifier() else _toml(key) for key in table)
+    return [f"{key} = {_toml(value)}" for key, value in zip(bare, table.values(), strict=True)]
+
+
+def _toml(value: Any) -> str:
+    # JSON text, numbers, truth values and lists of text are TOML too, but for one character.
+    return canonical_json.dumps(value).decode().replace("\x7f", "\\u007f")

@@ -144,6 +144,11 @@ class Evidence:
         """Return JSON values."""
         return {name: getattr(self, name) for name in self.__slots__} | {"attached_at": self.attached_at.isoformat()}
 
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Evidence:
+        """Build evidence from :meth:`to_dict`."""
+        return cls(**dict(raw) | {"attached_at": datetime.fromisoformat(raw["attached_at"])})
+
 
 def target_of(stage: ModelStage) -> Target:
     """Return what a move to ``stage`` needs approval for."""

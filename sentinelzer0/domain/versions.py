@@ -208,7 +208,7 @@ def check_metrics(metrics: object, what: str) -> dict[str, float]:
             raise InvalidMetricError(f"{what} has a metric named {name!r}.", hint="A metric's name is text.")
         if isinstance(value, bool) or not isinstance(value, Real):
             raise InvalidMetricError(f"{what}[{name!r}] is {value!r}, which is not a number.")
-        number = float(value)
+        number = _float(value)
         if not math.isfinite(number):
             raise InvalidMetricError(
                 f"{what}[{name!r}] is {number}.", hint="Leave a metric out when it could not be computed."
@@ -229,19 +229,34 @@ def check_document(document: object, what: str) -> dict[str, Any]:
         return {}
     if not isinstance(document, Mapping):
         raise InvalidInputError(f"{what} must be a mapping, not {type(document).__name__}.")
-    plain = {str(key): _plain(value) for key, value in document.items()}
     try:
+        plain: dict[str, Any] = _plain(document)
         canonical_json.dumps(plain)
     except InvalidInputError as error:
         raise InvalidInputError(f"{what} cannot be stored: {error.message}", hint=error.hint) from error
+    except RecursionError as error:
+        raise InvalidInputError(
+            f"{what} cannot be stored: it is circular or nested too deeply.", hint="Store a flat form of it."
+        ) from error
     return plain
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        plain = {str(key): _plain(item) for key, item in value.items()}
+        if len(plain) < len(value):
+            raise InvalidInputError("Two of its keys are the same as text.", hint="Use text as keys.")
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, str | bool | int):
         return str(value) if isinstance(value, StrEnum) else value
-    return float(value) if isinstance(value, Real) else value
+    return _float(value) if isinstance(value, Real) else value
+
+
+def _float(value: Real) -> float:
+    """Return the nearest float; a number beyond all floats is infinite, which the caller refuses."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
