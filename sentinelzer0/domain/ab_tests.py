@@ -311,15 +311,15 @@ def unit_hash(key: str | bytes | int, seed: int) -> int:
 
 
 def _key_bytes(key: object) -> bytes:
-    if isinstance(key, Integral) and type(key) is not bool:
-        return b"%d" % int(key)
     try:
         if isinstance(key, str):
             return key.encode()
-        if isinstance(key, bytes):
-            return bytes(key)
     except UnicodeEncodeError:
-        pass
+        key = None
+    if isinstance(key, bytes):
+        return bytes(key)
+    if not isinstance(key, bool) and isinstance(key, Integral):
+        return b"%d" % int(key)
     raise InvalidInputError(
         f"{key!r:.60} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
     )

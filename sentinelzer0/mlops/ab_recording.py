@@ -56,7 +56,7 @@ class Recorded:
         duplicates: Outcomes whose request had been recorded before; ignored.
         labelled: Requests whose label now counts, or was replaced.
         late: Outcomes or labels that came after the end of the test; kept, not counted.
-        request_id: Of a single outcome: what a later label is joined by.
+        request_id: Of a single outcome or label: what a later label is joined by.
     """
 
     counted: int = 0
@@ -165,10 +165,11 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
             carries = not late and _look(view, test_id, progress)
     except (IllegalTransitionError, ConflictError) as refusal:
         raise kernel.refuse(SYSTEM, RECORD, (subject_of(test_id),), refusal) from None
+    only = outcomes[0].request_id if len(outcomes) == 1 else None
     if late:
-        return Recorded(duplicates=joined.duplicates, late=len(joined.fresh)), False
+        return Recorded(duplicates=joined.duplicates, late=len(joined.fresh), request_id=only), False
     labelled = joined.moved + sum(to.tp + to.fp + to.tn + to.fn for to in arms.values())
-    return Recorded(len(joined.fresh), joined.duplicates, labelled), carries
+    return Recorded(len(joined.fresh), joined.duplicates, labelled, request_id=only), carries
 
 
 def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tuple[Recorded, bool]:
@@ -237,13 +238,18 @@ def subject_of(test_id: str) -> str:
     return f"ab_test:{test_id}"
 
 
+def find_test(view: Reader, test_id: object) -> StoredTest | None:
+    """Return a test, or None when there is none of this name, whatever the name is."""
+    return view.ab_tests.get(test_id) if isinstance(test_id, str) and "\0" not in test_id else None
+
+
 def require_test(view: Reader, test_id: object) -> StoredTest:
     """Return a test.
 
     Raises:
         ABTestNotFoundError: There is no such test.
     """
-    test = view.ab_tests.get(test_id) if isinstance(test_id, str) else None
+    test = find_test(view, test_id)
     if test is None:
         raise not_found(test_id)
     return test
