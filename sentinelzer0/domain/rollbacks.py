@@ -69,7 +69,8 @@ class RollbackEvent:
         success: Whether traffic moved.
         details: Of a rollback: ``target_model_path``, ``rollback_method``, ``verified_digest`` (SHA-256),
             ``verification`` (``full`` or ``cached(age)``), ``durations_ms`` {decide, verify, write}, ``revision`` of
-            the deployment, ``skipped`` versions. Of a failure: ``error``. Of a request: ``request_id``, ``status``.
+            the deployment, ``skipped`` versions, ``cancelled_tests``. Of a failure: ``error``. Of a request:
+            ``request_id``, ``status``.
         model: The model.
         environment: The environment whose traffic it is about.
     """

@@ -29,12 +29,15 @@ from sentinelzer0.kernel import SYSTEM, Kernel, write_json
 from sentinelzer0.mlops import approvals, integrity, rollback_steps
 from sentinelzer0.mlops.model_registry import HEALTH, ModelRegistry
 from sentinelzer0.mlops.public_values import ModelVersion
-from sentinelzer0.mlops.rollback_plan import Order, require_request
+from sentinelzer0.mlops.rollback_plan import EXECUTE, Order, require_request
+from sentinelzer0.mlops.tracking import TrackedEvent, Tracker, publish
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 
 __all__ = ["HealthCheck", "HealthStatus", "RollbackEvent", "RollbackManager", "RollbackStrategy"]
 
 RELEASE = "rollback:quarantine:release"
+TRACKER_PATIENCE_S = 2.0
+"""How long a rollback's return waits for the tracker; a slower one is told from a thread meanwhile."""
 
 _log = logging.getLogger("sentinelzer0.mlops.rollback")
 
@@ -58,7 +61,7 @@ class RollbackManager:
         registry: ModelRegistry,
         rollback_dir: str | os.PathLike[str] = "models/rollback",
         *,
-        tracker: Any = None,
+        tracker: Tracker | None = None,
     ) -> None:
         self.kernel: Kernel = version_manager.kernel
         if registry.kernel.workspace_id != self.kernel.workspace_id:
@@ -312,6 +315,7 @@ class RollbackManager:
     def _run(self, order: Order) -> RollbackEvent:
         event = rollback_steps.execute(self.kernel, order)
         self._publish(event)
+        self._track(event)
         if "recheck" in event.details:
             # No daemon: the hash was promised, so a program that ends waits for it.
             thread = threading.Thread(
@@ -334,13 +338,32 @@ class RollbackManager:
             pending = following
             if pending is not None:
                 self._publish(pending)
+                self._track(pending)
 
     def _publish(self, event: RollbackEvent) -> None:
         """Write the readable file of a committed event; it can be written again, so its failure is only told."""
         try:
-            write_json(self._directory / f"{event.event_id}.json", event.to_dict())
+            write_json(self._event_file(event.event_id), event.to_dict())
         except OSError as error:
             _log.warning("The readable file of %s could not be written: %s", event.event_id, error)
+
+    def _track(self, event: RollbackEvent) -> None:
+        if self._tracker is None:
+            return
+        run = TrackedEvent(
+            name=f"rollback {event.from_version} to {event.to_version}",
+            kind=EXECUTE if event.success else rollback_steps.FAIL,
+            tags={"rollback": event.event_id, "triggered_by": event.triggered_by, "reason": event.reason},
+            params={"from_version": event.from_version, "to_version": event.to_version or ""},
+            metrics={f"{name}_ms": value for name, value in event.details.get("durations_ms", {}).items()},
+            artifacts=(self._event_file(event.event_id),),
+        )
+        thread = threading.Thread(target=publish, args=(self._tracker, run), name="sentinelzer0-tracking")
+        thread.start()
+        thread.join(TRACKER_PATIENCE_S)
+
+    def _event_file(self, event_id: str) -> Path:
+        return self._directory / f"{event_id}.json"
 
     def _rewrite(self, event_id: str) -> None:
         with self.kernel.read() as view:

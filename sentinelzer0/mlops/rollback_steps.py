@@ -23,6 +23,7 @@ from sentinelzer0.errors import (
 )
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
+from sentinelzer0.mlops.ab_recording import subject_of
 from sentinelzer0.mlops.deployments import deploy
 from sentinelzer0.mlops.rollback_plan import (
     BREAK_GLASS,
@@ -40,6 +41,7 @@ from sentinelzer0.mlops.verification import Verification, first_intact
 FAIL = "rollback:production:fail"
 REQUEST = "rollback:request:open"
 DISMISS = "rollback:request:dismiss"
+CANCEL_TEST = "ab_test:state:cancel"
 RECHECK = "rollback:verification:recheck"
 
 _STORAGE_FAILED = (StorageUnavailableError, StorageFullError, CorruptWorkspaceError)
@@ -173,6 +175,10 @@ def _switched(
     """
     target = plan.candidates[0]
     event_id = tx.new_id("rb")
+    cancelled = tx.ab_tests.cancel_open_tests(order.model, PRODUCTION, tx.now)
+    if cancelled:
+        about = [subject_of(test.test_id) for test in cancelled]
+        tx.record(CANCEL_TEST, *about, reason=order.reason, detail={"rollback": event_id})
     expected = plan.current.revision if is_person(order.actor) else seen_revision
     evidence = {
         "rollback": event_id,
@@ -199,6 +205,7 @@ def _switched(
         "verification": str(verification),
         "revision": deployment.revision,
         "previous_revision": plan.current.revision,
+        "cancelled_tests": [test.test_id for test in cancelled],
     }
     if verification.age is not None:
         details["recheck"] = "running"
