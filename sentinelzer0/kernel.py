@@ -7,7 +7,7 @@ rolls back on any exception; a refusal is then recorded in a transaction of its 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
@@ -19,7 +19,7 @@ from sentinelzer0.domain.audit import Outcome
 from sentinelzer0.domain.identity import Actor, check_actor
 from sentinelzer0.domain.policies import DEFAULT, policy_to_toml
 from sentinelzer0.errors import InvalidInputError, LegacyWorkspaceError, RefusedError
-from sentinelzer0.storage import creation
+from sentinelzer0.storage import creation, examination, replay, snapshot
 from sentinelzer0.storage.blobs import LocalBlobStore
 from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
 from sentinelzer0.storage.database import Database
@@ -27,7 +27,18 @@ from sentinelzer0.storage.layout import Layout, write_json, write_text
 from sentinelzer0.storage.registry import InstalledPolicy
 from sentinelzer0.storage.transaction import Reader, Transaction
 
-__all__ = ["InstalledPolicy", "Kernel", "Reader", "Transaction", "random_salt", "write_json", "write_text"]
+__all__ = [
+    "InstalledPolicy",
+    "Kernel",
+    "Reader",
+    "Transaction",
+    "blob_store",
+    "load_snapshot",
+    "random_salt",
+    "replay_log",
+    "write_json",
+    "write_text",
+]
 
 SYSTEM = Actor("system", "internal")
 GENESIS = "workspace:create:done"
@@ -57,8 +68,8 @@ class Kernel:
         self.layout = Layout(root)
         self.blobs = LocalBlobStore(root, now=self.clock.now)
         known = not url.startswith("sqlite") or self.layout.database.exists()
-        if not known and not allow_legacy:
-            self._refuse_legacy()
+        if not allow_legacy:
+            self._refuse_legacy(known=known)
         root.mkdir(parents=True, exist_ok=True)
         self.database = Database(url)
         self.fast_database = Database(url, durable=False)
@@ -115,6 +126,20 @@ class Kernel:
         signing: Any = import_module("sentinelzer0.storage.signing")
         return signing.load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
 
+    def signing_key_file(self) -> Path:
+        """Return where the private signing key lies, or would lie; nothing is created."""
+        signing: Any = import_module("sentinelzer0.storage.signing")
+        path: Path = signing.key_file(self.workspace_id)
+        return path
+
+    def database_problems(self) -> list[str]:
+        """Return what is wrong with the database itself, in plain words; empty when it is sound."""
+        return examination.database_problems(self.database)
+
+    def save_snapshot(self, path: Path) -> None:
+        """Write one consistent state of the database into a new SQLite file, on either backend."""
+        snapshot.save(self.database, path)
+
     def now(self) -> datetime:
         """Return the present, aware, in UTC."""
         return self.clock.now()
@@ -124,10 +149,16 @@ class Kernel:
         self.database.close()
         self.fast_database.close()
 
-    def _refuse_legacy(self) -> None:
-        traces = self.layout.legacy_traces()
+    def _refuse_legacy(self, *, known: bool) -> None:
+        root, unfinished = self.layout.root, self.layout.unfinished_import
+        if unfinished.exists():
+            source = unfinished.read_text(encoding="utf-8").strip() or root
+            raise LegacyWorkspaceError(
+                f"The import of files of version 3.3 into {str(root)!r} did not finish.",
+                hint=f"Run it again, it goes on where it stopped: sentinelzer0 import-legacy {source}",
+            )
+        traces = [] if known else self.layout.legacy_traces()
         if traces:
-            root = self.layout.root
             raise LegacyWorkspaceError(
                 f"{str(root)!r} holds files of version 3.3, for example {traces[0].name}.",
                 hint=f"Take them over, keeping the originals: sentinelzer0 import-legacy {root}",
@@ -155,6 +186,29 @@ class Kernel:
             tx.policies.put(policy)
             tx.record(reason=policy.reason, detail={"workspace_id": workspace_id})
             tx.finish()
+
+
+def blob_store(root: Path, clock: Clock) -> LocalBlobStore:
+    """Return a store of bytes below any directory, for a copy of a workspace's bytes."""
+    return LocalBlobStore(root, now=clock.now)
+
+
+def load_snapshot(location: str | os.PathLike[str], path: Path) -> None:
+    """Put a saved state into the empty database of a workspace that does not exist yet."""
+    database = Database(_locate(location)[0])
+    try:
+        snapshot.load(path, database)
+    finally:
+        database.close()
+
+
+def replay_log(location: str | os.PathLike[str], bodies: Iterable[str]) -> bytes:
+    """Make the database of a workspace again from its audit records and return the root of the log."""
+    database = Database(_locate(location)[0])
+    try:
+        return replay.replay(database, bodies).root()
+    finally:
+        database.close()
 
 
 def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:

@@ -21,8 +21,8 @@ _FANOUT = re.compile(r"[0-9a-f]{2}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def remove_stale_temps(blobs: Path, older_than: datetime) -> list[str]:
-    """Remove what a crash left behind; the age is in the name.
+def remove_stale_temps(blobs: Path, older_than: datetime, *, dry_run: bool = False) -> list[str]:
+    """Remove what a crash left behind; the age is in the name. With ``dry_run`` nothing is removed, only named.
 
     Returns:
         The names removed.
@@ -34,7 +34,8 @@ def remove_stale_temps(blobs: Path, older_than: datetime) -> list[str]:
     for entry in _scan(blobs):
         made = temp_moment(entry.name)
         if made is not None and made < older_than:
-            remove_tree(Path(entry.path))
+            if not dry_run:
+                remove_tree(Path(entry.path))
             removed.append(entry.name)
     return removed
 
@@ -45,6 +46,8 @@ def remove_unreferenced(
     referenced: Callable[[str], bool],
     read_manifest: Callable[[str], Manifest],
     older_than: datetime,
+    *,
+    dry_run: bool = False,
 ) -> list[str]:
     """Remove old blobs that no row, no manifest in use and no readable view refers to.
 
@@ -54,6 +57,7 @@ def remove_unreferenced(
         referenced: Whether a row names the digest.
         read_manifest: Reads a manifest and raises when it is damaged.
         older_than: Blobs stored or stored again since then stay.
+        dry_run: Remove nothing, only name what would go.
 
     Returns:
         The digests removed.
@@ -79,7 +83,8 @@ def remove_unreferenced(
             continue
         with exclusive_lock(lock):
             if _is_spare(path, older_than) and not referenced(path.name):
-                path.unlink()
+                if not dry_run:
+                    path.unlink()
                 removed.append(path.name)
     return removed
 

@@ -254,7 +254,7 @@ class LocalBlobStore:
             destination.rename(aside)
             remove_tree(aside)
 
-    def collect(self, referenced: Callable[[str], bool], older_than: datetime) -> list[str]:
+    def collect(self, referenced: Callable[[str], bool], older_than: datetime, *, dry_run: bool = False) -> list[str]:
         """Remove blobs that nothing refers to and temporary files left by a crash.
 
         Kept are: whatever is younger, blobs in a readable view, files of a directory that is referenced, and
@@ -263,6 +263,7 @@ class LocalBlobStore:
         Args:
             referenced: Whether a digest is named by a row; asked for old blobs only.
             older_than: Aware; at least as long ago as the longest `put` and its transaction may take.
+            dry_run: Remove nothing, only name what would go.
 
         Returns:
             Digests and names of temporary files removed, sorted.
@@ -272,8 +273,8 @@ class LocalBlobStore:
             StorageUnavailableError: The disk failed.
         """
         with disk_errors("Collecting unreferenced blobs"):
-            temps = remove_stale_temps(self._blobs, older_than)
-            blobs = remove_unreferenced(self._blobs, self._lock, referenced, self.manifest, older_than)
+            temps = remove_stale_temps(self._blobs, older_than, dry_run=dry_run)
+            blobs = remove_unreferenced(self._blobs, self._lock, referenced, self.manifest, older_than, dry_run=dry_run)
         return sorted(temps + blobs)
 
     def _stage(self, staging: Staging, file: SourceFile, done: Callable[[int], None]) -> Staged:

@@ -31,6 +31,8 @@ Row = Sequence[Any]
 Compiled = tuple[str, tuple[str, ...] | None, dict[str, Any]]
 """SQL text, order of the parameters (None when they are named), constants among them."""
 BUSY_TIMEOUT_S = 60.0
+_REPEATABLE_READ = 3
+"""psycopg's number for it. PostgreSQL's default shows each statement another state; a reader needs one state."""
 
 
 class Statement:
@@ -168,6 +170,8 @@ class Database:
                 connection = Connection(raw.driver_connection, self.dialect)
                 if self.is_sqlite:
                     connection.script(begin)
+                else:
+                    raw.driver_connection.isolation_level = _REPEATABLE_READ if begin == "BEGIN" else None  # type: ignore[union-attr]
                 yield connection
                 raw.driver_connection.commit()  # type: ignore[union-attr]
             except BaseException:

@@ -13,6 +13,8 @@ from typing import Any
 from sentinelzer0.domain.identity import DEFAULT_MODEL
 
 DATABASE = "sentinelzer0.db"
+# Version 3.3 named tests by the second; ours have 32 hexadecimal digits.
+_LEGACY_TEST = "test_" + "[0-9]" * 8 + "_" + "[0-9]" * 6 + "*.json"
 
 
 class Layout:
@@ -40,12 +42,23 @@ class Layout:
         """Return the file with a version's immutable facts."""
         return self.metadata / f"{readable_name(model, version)}.json"
 
+    @property
+    def unfinished_import(self) -> Path:
+        """Return the file that exists while files of version 3.3 are being taken over."""
+        return self.root / ".sz0-unfinished-import"
+
     def legacy_traces(self) -> list[Path]:
-        """Return files that only version 3.3 wrote."""
-        return [
-            *sorted(self.metadata.glob("metadata_*.json")),
-            *(path for path in (self.registry / "registry.json",) if path.is_file()),
+        """Return files that only version 3.3 wrote, of every kind it had."""
+        found = [
+            *self.metadata.glob("metadata_*.json"),
+            *self.versions.glob("model_*.pt"),
+            self.registry / "registry.json",
+            self.registry / "approval_requests.json",
+            *self.ab_tests.glob(_LEGACY_TEST),
+            *self.root.glob(_LEGACY_TEST),
+            self.rollback / "rollback_history.json",
         ]
+        return sorted(path for path in found if path.is_file())
 
 
 def readable_name(model: str, version: str) -> str:

@@ -66,7 +66,7 @@ def load_signer(workspace_id: str, vkey_file: Path) -> Signer:
             result can only verify.
     """
     name = f"sentinelzer0/{workspace_id}"
-    path = _key_file(workspace_id)
+    path = key_file(workspace_id)
     if not path.exists() and vkey_file.exists():
         return Signer(name, vkey_file.read_text(encoding="utf-8").strip())
     secret = path.read_bytes() if path.exists() else _create_key(path)
@@ -80,7 +80,8 @@ def load_signer(workspace_id: str, vkey_file: Path) -> Signer:
     return Signer(name, VerifierKey(name, public).encode(), private)
 
 
-def _key_file(workspace_id: str) -> Path:
+def key_file(workspace_id: str) -> Path:
+    """Return where the private key of a workspace lies, or would lie."""
     if named := os.environ.get(ENVIRONMENT):
         return Path(named)
     base = os.environ.get("XDG_CONFIG_HOME")

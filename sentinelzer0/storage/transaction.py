@@ -19,8 +19,10 @@ from sentinelzer0.storage.clock import Ids
 from sentinelzer0.storage.codec import Codec, Native
 from sentinelzer0.storage.database import Connection, Upsert
 from sentinelzer0.storage.deployments import DeploymentRows
+from sentinelzer0.storage.measurements import MeasurementRows
 from sentinelzer0.storage.registry import PolicyRows, RegistryRows
 from sentinelzer0.storage.rollbacks import RollbackRows
+from sentinelzer0.storage.state import StateRows
 from sentinelzer0.storage.versions import VersionRows
 
 T = TypeVar("T")
@@ -44,6 +46,16 @@ class Reader:
         self.deployments = DeploymentRows(connection, self._put)
         self.ab_tests = ABTestRows(connection, self._put)
         self.rollbacks = RollbackRows(connection, self._put)
+
+    @property
+    def state(self) -> StateRows:
+        """The rows of all state tables in the form of after-images."""
+        return StateRows(self.connection)
+
+    @property
+    def measurements(self) -> MeasurementRows:
+        """What A/B tests measured, outcome by outcome and in total."""
+        return MeasurementRows(self.connection)
 
     def _put(self, _codec: Codec[T], _value: T) -> None:
         raise UnauditedWriteError("A read-only transaction cannot write.")

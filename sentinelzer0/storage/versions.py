@@ -61,6 +61,7 @@ _all = Statement(select(*_columns).order_by(versions.c.seq))
 _drop_tags = Statement(
     delete(version_tags).where(version_tags.c.model == bindparam("of_model"), version_tags.c.seq == bindparam("of_seq"))
 )
+_drop_all_tags = Statement(delete(version_tags))
 _add_tags = Statement(version_tags.insert())
 _all_tags = Statement(
     select(version_tags.c.model, version_tags.c.tag, version_tags.c.seq, version_tags.c.status).order_by(
@@ -164,6 +165,13 @@ class VersionRows:
     def tag_index(self) -> Sequence[tuple[str, str, int, str]]:
         """Return the stored tag index: model, tag, seq, status."""
         return [(r[0], r[1], r[2], r[3]) for r in self._connection.rows(_all_tags)]
+
+    def rebuild_tag_index(self) -> int:
+        """Make the tag index again from the versions and return its length."""
+        entries = [row for version in self.all() for row in _tag_rows(version)]
+        self._connection.run(_drop_all_tags)
+        self._connection.run_many(_add_tags, entries)
+        return len(entries)
 
     def with_digest(self, digest: str) -> Sequence[tuple[str, str]]:
         """Return (model, version) of the living versions with this content."""
