@@ -1,0 +1,49 @@
+"""What the gates of the policy in force say about a version before anybody asks for its approval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sentinelzer0.domain.policies import GateResult, Policy, evaluate_gates
+from sentinelzer0.errors import VersionNotFoundError
+
+if TYPE_CHECKING:
+    from sentinelzer0.workspace import Workspace
+
+
+def policy_in_force(workspace: Workspace) -> Policy:
+    """Return the policy in force."""
+    with workspace.kernel.read() as view:
+        return view.policies.in_force().policy()
+
+
+def evaluate(
+    workspace: Workspace, version: str, target: str, *, model: str, environment: str, policy: Policy | None = None
+) -> list[GateResult]:
+    """Evaluate every gate that guards ``target``, against what serves now; nothing is recorded.
+
+    Args:
+        workspace: The open workspace.
+        version: The candidate.
+        target: ``staging``, ``production`` or ``canary``.
+        model: The model.
+        environment: Where the incumbent serves.
+        policy: The policy to try; None takes the one in force.
+
+    Raises:
+        VersionNotFoundError: There is no such version.
+    """
+    with workspace.kernel.read() as view:
+        candidate = view.versions.get(model, version)
+        if candidate is None or candidate.deleted_at is not None:
+            raise VersionNotFoundError(f"There is no version {version!r}.", hint="List them: sz0 list")
+        current = view.deployments.current(model, environment)
+        serving = None if current is None else current.version
+        incumbent = None if serving in (None, version) else view.versions.get(model, str(serving))
+        evidence = [
+            item.kind
+            for item in view.registry.evidence(model, version)
+            if item.passed and item.version_digest == candidate.digest
+        ]
+        rules = policy or view.policies.in_force().policy()
+    return evaluate_gates(rules, target, candidate, incumbent, evidence)

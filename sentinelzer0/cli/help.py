@@ -1,0 +1,106 @@
+"""Help texts: the overview of all commands, and typer's help of one command with a little emphasis.
+
+Typer's own rich help loads for over half a second; this costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sentinelzer0.cli.commands import ALIASES, CARE, FLOW, GLOBAL_OPTIONS
+
+_WIDTH = 22
+_HEADING = re.compile(r"^([A-Z][\w ]*:)(?=$| )", re.MULTILINE)
+_NAME = re.compile(r"^(  )((?:-{1,2}[\w-]+|[\w\[\]-]+)(?:(?:, | / )-{1,2}[\w-]+)*)(?=  |\n| [A-Z<\[])", re.MULTILINE)
+_BOLD, _CYAN, _DIM, _OFF = "\x1b[1m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
+
+
+def wants_colour(stream: Any, environ: Mapping[str, str], *, refused: bool = False) -> bool:
+    """Return whether a stream gets colours: NO_COLOR and ``--no-color`` refuse, FORCE_COLOR insists."""
+    if refused or environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return bool(stream.isatty()) and environ.get("TERM") != "dumb"
+
+
+def overview(*, colour: bool) -> str:
+    """Return the help of the command itself: every noun, every alias, every global option."""
+    heading, name, off = (_BOLD, _CYAN, _OFF) if colour else ("", "", "")
+    lines = [
+        f"{heading}Usage:{off} sz0 [OPTIONS] NOUN VERB [ARGS]...",
+        "",
+        "  Takes a detection model from training to production, proves what was live, and brings it back.",
+    ]
+    aliases = [(alias, " ".join(target)) for alias, target in ALIASES.items()]
+    sections = (
+        ("The flow", [(noun.name, noun.summary) for noun in FLOW]),
+        ("Care", [(noun.name, noun.summary) for noun in CARE]),
+        ("Short forms", [(alias, f"= {target}") for alias, target in aliases]),
+        ("Options, before or after the verb", list(GLOBAL_OPTIONS)),
+    )
+    for title, rows in sections:
+        lines += ["", f"{heading}{title}:{off}"]
+        lines += [f"  {name}{left:<{_WIDTH}}{off}  {right}" for left, right in rows]
+    lines += ["", "  Begin: sz0 demo, or sz0 versions create FILE. More on a noun: sz0 versions --help"]
+    return "\n".join(lines) + "\n"
+
+
+def painted(text: str, *, colour: bool) -> str:
+    """Return typer's plain help with emphasised headings and names."""
+    if not colour:
+        return text
+    text = _HEADING.sub(rf"{_BOLD}\1{_OFF}", text)
+    return _NAME.sub(rf"\1{_CYAN}\2{_OFF}", text)
+
+
+class Verb(TyperCommand):
+    """A command with readable help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text, painted when the terminal takes colours."""
+        return painted(super().get_help(ctx), colour=_colour_of(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, once the session knows by its full name which one it is."""
+        typed = ctx.command_path.split()[1:]
+        ctx.obj.command = " ".join(ALIASES.get(typed[0], typed)) if typed else self.name
+        return super().invoke(ctx)
+
+
+class Verbs(TyperGroup):
+    """A noun; without a verb it shows its help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text, painted when the terminal takes colours."""
+        return painted(super().get_help(ctx), colour=_colour_of(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Show the help instead of complaining when no verb is given."""
+        if not args and not ctx.resilient_parsing:
+            args = ["--help"]
+        return super().parse_args(ctx, args)
+
+
+def noun(summary: str, *, cls: type[Verbs] = Verbs) -> typer.Typer:
+    """Return an empty application for the verbs of a noun."""
+    return typer.Typer(
+        cls=cls,
+        help=summary,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def _colour_of(ctx: Any) -> bool:
+    refused = bool(getattr(ctx.obj, "no_color", False))
+    return wants_colour(sys.stdout, os.environ, refused=refused)
