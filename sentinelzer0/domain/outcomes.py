@@ -45,8 +45,8 @@ class Outcome(NamedTuple):
         confidence: The model's confidence, 0..1, or None.
         predicted: Predicted label, 1 for an attack, or None.
         true: True label, or None while it is unknown.
-        custom: Other numbers by name.
         key: The unit the request was routed by, or None.
+        custom: Other numbers by name.
     """
 
     request_id: str
@@ -56,8 +56,8 @@ class Outcome(NamedTuple):
     confidence: float | None = None
     predicted: int | None = None
     true: int | None = None
-    custom: Mapping[str, float] = {}
     key: str | None = None
+    custom: Mapping[str, float] = {}
 
 
 class Progress(NamedTuple):
@@ -127,7 +127,7 @@ class Increment:
 def tally(outcomes: Iterable[Outcome]) -> dict[str, Increment]:
     """Return what outcomes add to the statistics, by arm."""
     arms: dict[str, Increment] = {}
-    for _, arm, success, latency, confidence, predicted, true, custom, _ in outcomes:
+    for _, arm, success, latency, confidence, predicted, true, _, custom in outcomes:
         to = arms.get(arm)
         if to is None:
             to = arms[arm] = Increment()
@@ -148,7 +148,7 @@ def tally(outcomes: Iterable[Outcome]) -> dict[str, Increment]:
             to.confidence_cu += square * confidence
         if true is not None:
             to.add_label(predicted, true)
-        for name, value in custom.items():
+        for name, value in custom.items() if custom else ():
             count, total, squares = to.custom.get(name, (0, 0.0, 0.0))
             to.custom[name] = (count + 1, total + value, squares + value * value)
     return arms

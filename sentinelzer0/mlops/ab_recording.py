@@ -43,6 +43,7 @@ _FIELDS = frozenset(
         "key",
     }
 )
+_NO_CUSTOM: Mapping[str, float] = {}
 _SETUP = TestStatus.SETUP.value
 _OVER = frozenset(status.value for status in TestStatus if status.is_over)
 
@@ -88,7 +89,7 @@ def checked_row(kernel: Kernel, arms: Mapping[str, str], row: Mapping[str, Any])
         raise InvalidInputError(
             f"{missing.args[0]} is missing.", hint="Every row needs model_version, success and latency_ms."
         ) from missing
-    if len(row) > 3 and not row.keys() <= _FIELDS:
+    if not _FIELDS.issuperset(row):
         unknown = sorted(str(name) for name in row.keys() - _FIELDS)
         raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
     request_id, key, custom = get("request_id"), get("key"), get("custom_metrics")
@@ -106,8 +107,8 @@ def checked_row(kernel: Kernel, arms: Mapping[str, str], row: Mapping[str, Any])
         check_confidence(get("confidence")),
         check_label(get("predicted_label"), "predicted_label"),
         check_label(get("true_label"), "true_label"),
-        check_custom(custom) if custom else {},
         None if key is None else _unit(key),
+        check_custom(custom) if custom else _NO_CUSTOM,
     )
 
 
@@ -123,7 +124,7 @@ def checked_rows(kernel: Kernel, arms: Mapping[str, str], rows: Any) -> list[Out
             f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
         )
     for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
+        if type(row) is not dict and not isinstance(row, Mapping):
             raise InvalidInputError(f"Row {number} is a {type(row).__name__}, not a mapping; nothing was recorded.")
         try:
             outcomes.append(checked_row(kernel, arms, row))

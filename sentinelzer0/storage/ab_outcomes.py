@@ -28,7 +28,8 @@ from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outco
 
 ARMS = ("A", "B")
 NUMBERS = tuple(c.name for c in ab_arms.columns if not c.primary_key)
-_counts = NUMBERS[: NUMBERS.index("late")]
+_OUTCOME = tuple(ab_outcomes.columns.keys())
+_ADDED = tuple((f"add_{name}", name) for name in NUMBERS)
 
 
 class _Insert(Statement):
@@ -149,13 +150,13 @@ class ABOutcomeRows:
         Returns:
             False when one is known, or named twice; nothing has been stored then.
         """
-        recorded_at = encode_time(at)
-        rows = [_raw(test_id, outcome, recorded_at, late=late) for outcome in outcomes]
+        recorded_at, is_late = encode_time(at), int(late)
+        rows = [(test_id, o[0], o[1], recorded_at, *o[2:8], is_late) for o in outcomes]
         connection = self._connection
         if len(rows) == 1:
-            return bool(connection.run(_add_outcome, rows[0]).rowcount == 1)
+            return connection.run_tuples(_add_outcome, _OUTCOME, rows) == 1
         connection.script("SAVEPOINT outcomes")
-        if connection.run_many(_add_outcome, rows) == len(rows):
+        if connection.run_tuples(_add_outcome, _OUTCOME, rows) == len(rows):
             return True
         connection.script("ROLLBACK TO SAVEPOINT outcomes")
         return False
@@ -167,13 +168,13 @@ class ABOutcomeRows:
 
     def fill_in(self, test_id: str, outcome: Outcome, at: datetime, *, late: bool) -> None:
         """Store the outcome of a request of which only the label was known."""
-        raw = _raw(test_id, outcome, encode_time(at), late=late)
-        values = {f"to_{name}": value for name, value in raw.items() if name not in {"test_id", "request_id"}}
+        filled = (outcome.arm, encode_time(at), *outcome[2:8], int(late))
+        values = {f"to_{name}": value for name, value in zip(_OUTCOME[2:], filled, strict=True)}
         self._connection.run(_fill_in, {"of_test": test_id, "of_request": outcome.request_id} | values)
 
     def add_label(self, test_id: str, request_id: str, label: int, at: datetime, *, late: bool) -> None:
         """Keep a label whose outcome has not come yet."""
-        row = dict.fromkeys((c.name for c in ab_outcomes.columns), None)
+        row: dict[str, Any] = dict.fromkeys(_OUTCOME)
         known = {"test_id": test_id, "request_id": request_id, "true_label": label, "recorded_at": encode_time(at)}
         self._connection.run(_add_outcome, row | known | {"late": int(late)})
 
@@ -186,8 +187,9 @@ class ABOutcomeRows:
         run = self._connection.run
         for arm in sorted(arms):
             more = arms[arm]
-            values = {f"add_{name}": getattr(more, name) for name in NUMBERS}
-            run(_add_to_arm, {"of_test": test_id, "of_arm": arm} | values)
+            values: dict[str, Any] = {parameter: getattr(more, name) for parameter, name in _ADDED}
+            values["of_test"], values["of_arm"] = test_id, arm
+            run(_add_to_arm, values)
             for bucket, requests in more.buckets.items():
                 run(_add_requests, {"test_id": test_id, "arm": arm, "bucket": bucket, "requests": requests})
             for metric, (samples, total, squares) in more.custom.items():
@@ -230,22 +232,6 @@ class ABOutcomeRows:
         """Return the first look whose evidence carried a verdict, or None."""
         row = self._connection.first(_first_decided, {"of_test": test_id})
         return None if row is None else _decode_look(row)
-
-
-def _raw(test_id: str, outcome: Outcome, recorded_at: str, *, late: bool) -> dict[str, Any]:
-    return {
-        "test_id": test_id,
-        "request_id": outcome.request_id,
-        "arm": outcome.arm,
-        "recorded_at": recorded_at,
-        "success": outcome.success,
-        "latency_ms": outcome.latency_ms,
-        "confidence": outcome.confidence,
-        "predicted_label": outcome.predicted,
-        "true_label": outcome.true,
-        "unit": outcome.key,
-        "late": int(late),
-    }
 
 
 def _statistics(row: Sequence[Any], histogram: LatencyHistogram | None = None) -> ArmStatistics:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import ClauseElement, Engine, Table, create_engine, event
+from sqlalchemy import URL, ClauseElement, Engine, Table, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sentinelzer0.errors import (
     ConflictError,
@@ -115,6 +118,15 @@ class Connection:
         cursor.executemany(sql, rows if order is None else [[row[name] for name in order] for row in rows])
         return int(cursor.rowcount)
 
+    def run_tuples(self, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
+        """Execute once for every row, given as values in the order of ``names``; return how many rows that changed."""
+        sql, order, _ = statement.compiled(self._dialect)
+        if order == names:
+            cursor = self._raw.cursor()
+            cursor.executemany(sql, rows)
+            return int(cursor.rowcount)
+        return self.run_many(statement, [dict(zip(names, row, strict=True)) for row in rows])
+
     def rows(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Execute and return every row."""
         return list(self.run(statement, parameters).fetchall())
@@ -132,8 +144,9 @@ class Connection:
 class Database:
     """Opens transactions on SQLite or PostgreSQL.
 
-    Safe for threads (each transaction has its own pooled connection) and for ``fork`` (a child never uses its
-    parent's connections).
+    Safe for threads (each transaction has its own pooled connection) and for ``fork``: a child never uses its
+    parent's connections, and inherits none to a local file, because SQLite in the child would believe to hold the
+    parent's locks. A child forked while another thread was in a transaction is refused for that reason.
 
     Args:
         url: An SQLAlchemy URL.
