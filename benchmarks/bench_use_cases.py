@@ -84,7 +84,7 @@ def rows(directory: Path, count: int) -> list[Row]:
 def _recorded(directory: Path, models: Path, count: int) -> tuple[list[tuple[str, list[Call]]], Replay]:
     """Run the steps once, writing down what they ask for."""
     (directory / "floor").mkdir()
-    with Workspace.open(directory / "recorded") as workspace, recording(workspace.kernel) as recorder:
+    with recording() as recorder, Workspace.open(directory / "recorded") as workspace:
         replay = Replay(workspace.kernel.layout.database, directory / "floor")
         script = []
         for name, work in steps(workspace, models, count):

@@ -13,14 +13,11 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import event
-
-from sentinelzer0.kernel import Kernel
 
 EXECUTE, EXECUTE_MANY, COMMIT, ROLLBACK, SYNC_FILE, SYNC_DIRECTORY = range(6)
 DURABLE, FAST = 0, 1
@@ -38,7 +35,7 @@ class Recorder:
     """
 
     calls: list[Call] = field(default_factory=list)
-    pragmas: dict[int, list[str]] = field(default_factory=lambda: {DURABLE: [], FAST: []})
+    pragmas: list[str] = field(default_factory=list)
 
     def take(self) -> list[Call]:
         """Return the calls so far and start anew."""
@@ -46,21 +43,30 @@ class Recorder:
         return calls
 
 
-def _recording_connection(recorder: Recorder, database: int) -> type[sqlite3.Connection]:
+def _recording_factory(recorder: Recorder) -> type[sqlite3.Connection]:
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:  # type: ignore[override]
+            owner: Any = self.connection
             if sql.startswith("PRAGMA"):
-                if sql not in recorder.pragmas[database]:
-                    recorder.pragmas[database].append(sql)
+                owner.set_up_by(sql)
             else:
-                recorder.calls.append((EXECUTE, database, sql, parameters))
+                recorder.calls.append((EXECUTE, owner.database, sql, parameters))
             return super().execute(sql, parameters)
 
         def executemany(self, sql: str, parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
-            recorder.calls.append((EXECUTE_MANY, database, sql, parameters))
+            owner: Any = self.connection
+            recorder.calls.append((EXECUTE_MANY, owner.database, sql, parameters))
             return super().executemany(sql, parameters)
 
     class Connection(sqlite3.Connection):
+        database = DURABLE
+
+        def set_up_by(self, pragma: str) -> None:
+            if pragma == "PRAGMA synchronous=NORMAL":
+                self.database = FAST
+            if pragma not in recorder.pragmas:
+                recorder.pragmas.append(pragma)
+
         def cursor(self, factory: Any = Cursor) -> Any:  # type: ignore[override]
             return super().cursor(factory)
 
@@ -69,44 +75,37 @@ def _recording_connection(recorder: Recorder, database: int) -> type[sqlite3.Con
 
         def commit(self) -> None:
             if self.in_transaction:
-                recorder.calls.append((COMMIT, database, "", None))
+                recorder.calls.append((COMMIT, self.database, "", None))
             super().commit()
 
         def rollback(self) -> None:
             if self.in_transaction:
-                recorder.calls.append((ROLLBACK, database, "", None))
+                recorder.calls.append((ROLLBACK, self.database, "", None))
             super().rollback()
 
     return Connection
 
 
 @contextmanager
-def recording(kernel: Kernel) -> Iterator[Recorder]:
-    """Write down what a workspace does; the databases reconnect for it."""
+def recording() -> Iterator[Recorder]:
+    """Write down what a workspace that is opened inside the block does."""
     recorder = Recorder()
-    for number, database in ((DURABLE, kernel.database), (FAST, kernel.fast_database)):
-        factory = _recording_connection(recorder, number)
-
-        @event.listens_for(database.engine, "do_connect")
-        def use_factory(_dialect: Any, _record: Any, _args: Any, options: Any, factory: Any = factory) -> None:
-            options["factory"] = factory
-
-        database.close()
-    real_fsync = os.fsync
+    real_connect, real_fsync = sqlite3.connect, os.fsync
     here = threading.get_ident()
 
     def fsync(descriptor: int) -> None:
         status = os.fstat(descriptor)
         kind = SYNC_DIRECTORY if stat.S_ISDIR(status.st_mode) else SYNC_FILE
-        if threading.get_ident() == here:  # what a thread does meanwhile is not waited for in this place
+        if threading.get_ident() == here:  # only what the caller waits for
             recorder.calls.append((kind, DURABLE, "", status.st_size))
         real_fsync(descriptor)
 
+    sqlite3.connect = partial(real_connect, factory=_recording_factory(recorder))
     os.fsync = fsync
     try:
         yield recorder
     finally:
-        os.fsync = real_fsync
+        sqlite3.connect, os.fsync = real_connect, real_fsync
 
 
 class Replay:
@@ -120,10 +119,8 @@ class Replay:
     def __init__(self, source: Path, directory: Path) -> None:
         self._directory = directory
         path = directory / "floor.db"
-        with sqlite3.connect(source) as given, sqlite3.connect(path) as copy:
+        with closing(sqlite3.connect(source)) as given, closing(sqlite3.connect(path)) as copy:
             given.backup(copy)
-        given.close()
-        copy.close()
         self._connections = [sqlite3.connect(path, isolation_level=None) for _ in (DURABLE, FAST)]
         self._cursors = [connection.cursor() for connection in self._connections]
         self._payload = b""
@@ -131,9 +128,10 @@ class Replay:
 
     def set_up(self, recorder: Recorder) -> None:
         """Set the connections up as the workspace does."""
-        for number, connection in enumerate(self._connections):
-            for pragma in recorder.pragmas[number]:
+        for connection, synchronous in zip(self._connections, ("FULL", "NORMAL"), strict=True):
+            for pragma in recorder.pragmas:
                 connection.execute(pragma)
+            connection.execute(f"PRAGMA synchronous={synchronous}")
 
     def prepare(self, calls: list[Call]) -> None:
         """Have the bytes ready that the calls write."""
