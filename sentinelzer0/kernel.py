@@ -22,20 +22,24 @@ from sentinelzer0.errors import InvalidInputError, LegacyWorkspaceError, Refused
 from sentinelzer0.storage import creation, examination, replay, snapshot
 from sentinelzer0.storage.blobs import LocalBlobStore
 from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
+from sentinelzer0.storage.copying import disk_errors
 from sentinelzer0.storage.database import Database
 from sentinelzer0.storage.layout import Layout, write_json, write_text
 from sentinelzer0.storage.registry import InstalledPolicy
 from sentinelzer0.storage.transaction import Reader, Transaction
 
 __all__ = [
+    "Clock",
     "InstalledPolicy",
     "Kernel",
+    "Layout",
     "Reader",
     "Transaction",
     "blob_store",
     "load_snapshot",
     "random_salt",
     "replay_log",
+    "workspace_root",
     "write_json",
     "write_text",
 ]
@@ -67,17 +71,16 @@ class Kernel:
         self.random = fresh_random()
         self.layout = Layout(root)
         self.blobs = LocalBlobStore(root, now=self.clock.now)
-        known = not url.startswith("sqlite") or self.layout.database.exists()
-        if not allow_legacy:
-            self._refuse_legacy(known=known)
-        root.mkdir(parents=True, exist_ok=True)
+        with disk_errors(f"Opening {str(root)!r}"):
+            known = not url.startswith("sqlite") or self.layout.database.exists()
+            if not allow_legacy:
+                self._refuse_legacy(known=known)
+            root.mkdir(parents=True, exist_ok=True)
         self.database = Database(url)
         self.fast_database = Database(url, durable=False)
         try:
-            if creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite):
-                self._initialise()
-            with self.read() as view:
-                self.workspace_id = creation.read_settings(view.connection)["workspace_id"]
+            creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite)
+            self.workspace_id = self._identity() or self._initialise()
         except BaseException:
             self.close()
             raise
@@ -164,11 +167,17 @@ class Kernel:
                 hint=f"Take them over, keeping the originals: sentinelzer0 import-legacy {root}",
             )
 
-    def _initialise(self) -> None:
-        """Write the first record: the workspace's identity and the policy it starts with."""
+    def _identity(self) -> str | None:
+        """Return the workspace's id, or None when nobody wrote the first record yet."""
+        with self.read() as view:
+            return creation.read_settings(view.connection).get("workspace_id")
+
+    def _initialise(self) -> str:
+        """Write the first record: the workspace's identity and the policy it starts with; returns its id."""
         with self.database.writing() as connection:
-            if creation.read_settings(connection):
-                return
+            creation.lock(connection)
+            if found := creation.read_settings(connection).get("workspace_id"):
+                return found
             now = self.clock.now()
             workspace_id = self.ids.new("ws")
             creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": now.isoformat()})
@@ -186,6 +195,16 @@ class Kernel:
             tx.policies.put(policy)
             tx.record(reason=policy.reason, detail={"workspace_id": workspace_id})
             tx.finish()
+        return workspace_id
+
+
+def workspace_root(location: str | os.PathLike[str]) -> Path:
+    """Return the directory of a workspace; nothing is opened.
+
+    Raises:
+        InvalidInputError: The location is no directory and no address of a database.
+    """
+    return _locate(location)[1]
 
 
 def blob_store(root: Path, clock: Clock) -> LocalBlobStore:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import threading
 import time
+import weakref
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -61,9 +63,23 @@ class Ids:
         return f"{prefix}_{value:032x}"
 
 
+_generators: weakref.WeakSet[random.Random] = weakref.WeakSet()
+
+
 def fresh_random() -> random.Random:
-    """Return a generator seeded by the operating system, for choices that need no key."""
-    return random.Random(secrets.randbits(128))  # noqa: S311 - traffic splitting, not cryptography
+    """Return a generator seeded by the operating system, for choices that need no key; a fork seeds it anew."""
+    generator = random.Random(secrets.randbits(128))  # noqa: S311 - traffic splitting, not cryptography
+    _generators.add(generator)
+    return generator
+
+
+def _seed_anew() -> None:
+    for generator in list(_generators):
+        generator.seed(secrets.randbits(128))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_seed_anew)
 
 
 def random_salt() -> str:

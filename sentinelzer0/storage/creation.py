@@ -60,6 +60,12 @@ def migrate(database: Database) -> None:
         runner.upgrade(database.engine)
 
 
+def lock(connection: Connection) -> None:
+    """Let one process at a time make a workspace, until its transaction ends (SQLite does so anyway)."""
+    if connection.backend != "sqlite":
+        connection.script(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+
+
 def read_settings(connection: Connection) -> dict[str, str]:
     """Return the facts fixed when the workspace was made: its id and the time."""
     return {row[0]: row[1] for row in connection.rows(_settings)}
@@ -86,8 +92,7 @@ def _found_version(database: Database) -> str | None:
 def _create(database: Database) -> bool:
     """Create everything in one transaction; of several processes one does, the others find it done."""
     with database.writing() as connection:
-        if connection.backend != "sqlite":
-            connection.script(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})")
+        lock(connection)
         for table in metadata.sorted_tables:
             connection.run(Statement(CreateTable(table, if_not_exists=True)))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):

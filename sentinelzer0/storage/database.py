@@ -42,6 +42,11 @@ _REPEATABLE_READ = 3
 _parents: list[list[Any]] = []
 """Connections inherited through ``fork``: kept so that nothing ever closes them here."""
 
+_DAMAGE = ("malformed", "not a database", "could not decode")
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: set[str] = set()
+"""Local files that this process must not touch: it was forked with a connection to them."""
+
 
 class Statement:
     """A Core statement that is compiled once for each dialect it meets."""
@@ -159,8 +164,9 @@ class Database:
         self.dialect = self.engine.dialect
         self.is_sqlite = self.dialect.name == "sqlite"
         self._durable = durable
-        self._pid = os.getpid()
         self._idle: list[Any] = []  # appending and popping are atomic
+        self._leased: set[int] = set()
+        _open_databases.add(self)
 
     def writing(self) -> AbstractContextManager[Connection]:
         """Run a read-write transaction: commit on a clean exit, roll back on any exception.
@@ -177,22 +183,24 @@ class Database:
 
     def lease(self) -> tuple[Any, Any]:
         """Return a connection nobody else uses, and the pool's handle of it (None for SQLite)."""
-        if self._pid != os.getpid():
-            # A child never uses its parent's connections, and never closes them: that could end a lock.
-            _parents.append(self._idle)
-            self._idle = []
-            self.engine.dispose(close=False)
-            self._pid = os.getpid()
+        if self.url in _inherited:
+            raise StorageUnavailableError(
+                "This process was forked while another thread used the workspace, so its locks are not real.",
+                hint="Fork before the threads start, or start a fresh process instead.",
+            )
         if self.is_sqlite:
             try:
-                return self._idle.pop(), None
+                raw = self._idle.pop()
             except IndexError:
-                return _connect_sqlite(self.engine.url.database or "", durable=self._durable), None
+                raw = _connect_sqlite(self.engine.url.database or "", durable=self._durable)
+            self._leased.add(id(raw))
+            return raw, None
         handle = self.engine.raw_connection()
         return handle.driver_connection, handle
 
     def give_back(self, raw: Any, handle: Any, *, sound: bool) -> None:
         """Take a connection back; one that is not sound, or one too many, is closed."""
+        self._leased.discard(id(raw))
         if handle is not None:
             if sound:
                 handle.close()
@@ -205,19 +213,22 @@ class Database:
 
     def translated(self, error: BaseException | None) -> SentinelError | None:
         """Return the driver's error as one of this package's, or None when it is not the driver's."""
-        if isinstance(error, SentinelError) or not isinstance(error, self.dialect.loaded_dbapi.Error):
-            return None
-        return _translated(error, self.dialect.loaded_dbapi)
+        dbapi = self.dialect.loaded_dbapi
+        if isinstance(error, PoolTimeoutError):
+            return StorageUnavailableError("Every connection to the database is taken.", hint="Retry.")
+        if isinstance(error, DBAPIError):
+            error = error.orig
+        return _translated(error, dbapi) if isinstance(error, dbapi.Error) else None
 
     @contextmanager
     def translated_errors(self) -> Iterator[None]:
         """Turn the driver's errors into this package's, keeping the cause."""
         try:
             yield
-        except SentinelError:
+        except Exception as error:
+            if (ours := self.translated(error)) is not None:
+                raise ours from error
             raise
-        except self.dialect.loaded_dbapi.Error as error:
-            raise _translated(error, self.dialect.loaded_dbapi) from error
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -225,6 +236,19 @@ class Database:
         idle, self._idle = self._idle, []
         for raw in idle:
             raw.close()
+
+    def before_fork(self) -> None:
+        """Leave no connection to a local file to the child."""
+        if self.is_sqlite:
+            self.close()
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections; called in the child."""
+        if self._leased or self._idle:
+            _parents.append(self._idle)  # never closed here: that could end a lock
+            _inherited.add(self.url)
+        self._idle, self._leased = [], set()
+        self.engine.dispose(close=False)
 
 
 class _Transaction(AbstractContextManager[Connection]):
@@ -284,16 +308,17 @@ class _Transaction(AbstractContextManager[Connection]):
 
 def _translated(error: Any, dbapi: Any) -> SentinelError:
     text = str(error).strip()
-    low = text.lower()
-    if "full" in low or "no space left" in low:
-        return StorageFullError(f"The database cannot grow: {text}.", hint="Free some space; nothing was changed.")
-    if "malformed" in low or "not a database" in low:
-        return CorruptWorkspaceError(f"The database is damaged: {text}.", hint="Run: sentinelzer0 doctor")
     if isinstance(error, dbapi.IntegrityError):
         return ConflictError(f"Another process wrote the same row first: {text}.", hint="Read again and retry.")
-    if "locked" in low:
+    # A server's message may quote names and values, so what it means is in its code; SQLite's texts are fixed.
+    code, low = getattr(error, "sqlstate", None), "" if hasattr(error, "sqlstate") else text.lower()
+    if code == "53100" or "is full" in low:
+        return StorageFullError(f"The database cannot grow: {text}.", hint="Free some space; nothing was changed.")
+    if code in {"XX001", "XX002"} or any(sign in low for sign in _DAMAGE):
+        return CorruptWorkspaceError(f"The database is damaged: {text}.", hint="Run: sentinelzer0 doctor")
+    if code == "55P03" or "is locked" in low:
         return StorageUnavailableError(
-            f"The database stayed locked for {BUSY_TIMEOUT_S:.0f} s.", hint="Another process holds it: retry."
+            f"The database stayed locked for {BUSY_TIMEOUT_S:g} s.", hint="Another process holds it: retry."
         )
     return StorageUnavailableError(f"The database does not answer: {text}.", hint="Check it and retry.")
 
@@ -305,7 +330,7 @@ def _create_engine(url: str, *, durable: bool) -> Engine:
         except ModuleNotFoundError as error:
             raise require_extra("postgres", error.name or "psycopg") from error
     engine = create_engine(
-        url,
+        URL.create("sqlite", database=url.removeprefix("sqlite:///")),  # a path may contain any character
         pool_size=8,
         max_overflow=-1,
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
@@ -334,3 +359,17 @@ def _prepare_sqlite(connection: sqlite3.Connection, *, durable: bool) -> None:
         f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _before_fork() -> None:
+    for database in list(_open_databases):
+        database.before_fork()
+
+
+def _after_fork() -> None:
+    for database in list(_open_databases):
+        database.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".sz0-tmp-{os.getpid()}-{path.name}")
+    beside = path.with_name(f".sz0-tmp-{os.getpid()}-{threading.get_ident()}-{path.name}")
     try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
