@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ from sentinelzer0.storage.copying import disk_errors
 from sentinelzer0.storage.database import Database
 from sentinelzer0.storage.layout import Layout, write_json, write_text
 from sentinelzer0.storage.registry import InstalledPolicy
-from sentinelzer0.storage.transaction import Reader, Transaction
+from sentinelzer0.storage.transaction import Reader, Recording, Transaction
 
 __all__ = [
     "Clock",
@@ -110,11 +110,9 @@ class Kernel:
         with self.database.reading() as connection:
             yield Reader(connection, self.clock.now())
 
-    @contextmanager
-    def record_outcomes(self) -> Iterator[Reader]:
+    def record_outcomes(self) -> AbstractContextManager[Reader]:
         """Write outcomes: no audit record, and a commit that survives ``kill -9`` but may be lost with the power."""
-        with self.fast_database.writing() as connection:
-            yield Reader(connection, self.clock.now())
+        return Recording(self.fast_database.writing(), self.clock)
 
     def refuse(self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError) -> RefusedError:
         """Record a refusal in a transaction of its own and return it, to be raised."""

@@ -7,7 +7,9 @@ state cannot change without a record.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import datetime
+from types import TracebackType
 from typing import Any, TypeVar
 
 from sentinelzer0.domain.audit import AuditRecord, Outcome
@@ -15,7 +17,7 @@ from sentinelzer0.domain.identity import Actor
 from sentinelzer0.errors import UnauditedWriteError
 from sentinelzer0.storage.ab_tests import ABTestRows
 from sentinelzer0.storage.audit import AuditRows
-from sentinelzer0.storage.clock import Ids
+from sentinelzer0.storage.clock import Clock, Ids
 from sentinelzer0.storage.codec import Codec, Native
 from sentinelzer0.storage.database import Connection, Upsert
 from sentinelzer0.storage.deployments import DeploymentRows
@@ -39,13 +41,41 @@ class Reader:
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
-        self.audit = AuditRows(connection)
-        self.versions = VersionRows(connection, self._put)
-        self.registry = RegistryRows(connection, self._put)
-        self.policies = PolicyRows(connection, self._put)
-        self.deployments = DeploymentRows(connection, self._put)
-        self.ab_tests = ABTestRows(connection, self._put)
-        self.rollbacks = RollbackRows(connection, self._put)
+
+    @property
+    def audit(self) -> AuditRows:
+        """The audit log."""
+        return AuditRows(self.connection)
+
+    @property
+    def versions(self) -> VersionRows:
+        """Versions."""
+        return VersionRows(self.connection, self._put)
+
+    @property
+    def registry(self) -> RegistryRows:
+        """Entries, requests and evidence."""
+        return RegistryRows(self.connection, self._put)
+
+    @property
+    def policies(self) -> PolicyRows:
+        """Installed policies."""
+        return PolicyRows(self.connection, self._put)
+
+    @property
+    def deployments(self) -> DeploymentRows:
+        """Deployment revisions."""
+        return DeploymentRows(self.connection, self._put)
+
+    @property
+    def ab_tests(self) -> ABTestRows:
+        """A/B tests."""
+        return ABTestRows(self.connection, self._put)
+
+    @property
+    def rollbacks(self) -> RollbackRows:
+        """Rollbacks."""
+        return RollbackRows(self.connection, self._put)
 
     @property
     def state(self) -> StateRows:
@@ -59,6 +89,27 @@ class Reader:
 
     def _put(self, _codec: Codec[T], _value: T) -> None:
         raise UnauditedWriteError("A read-only transaction cannot write.")
+
+
+class Recording(AbstractContextManager[Reader]):
+    """A transaction for what no audit record carries: outcomes, statistics, verifications.
+
+    A class, because a generator costs as much as a statement.
+    """
+
+    __slots__ = ("_clock", "_transaction")
+
+    def __init__(self, transaction: AbstractContextManager[Connection], clock: Clock) -> None:
+        self._transaction = transaction
+        self._clock = clock
+
+    def __enter__(self) -> Reader:
+        return Reader(self._transaction.__enter__(), self._clock.now())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
 
 
 class Transaction(Reader):
