@@ -1,0 +1,165 @@
+"""Act 5: everything that happened can be proven, also to somebody who trusts neither us nor the database."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentinelzer0.demo.screen import Mark
+from sentinelzer0.demo.stage import Stage
+from sentinelzer0.domain.audit import AuditRecord, Outcome
+from sentinelzer0.maintenance import verify_audit_export
+from sentinelzer0.mlops.audit_trail import AuditReport
+
+EXPORT = "audit-export"
+
+_WORDS = {
+    "workspace:create:done": "creates the workspace",
+    "policy:settings:install": "puts a policy in force",
+    "version:content:create": "creates",
+    "version:stage:promote": "moves to staging",
+    "registry:entry:register": "registers",
+    "registry:health:update": "finds unhealthy",
+    "ab_test:design:create": "designs the A/B test",
+    "ab_test:state:start": "starts the A/B test",
+    "ab_test:verdict:reach": "reaches the verdict",
+    "ab_test:state:complete": "ends the A/B test",
+    "rollback:production:execute": "rolls back",
+}
+_LEFT_OUT = ("registry:entry:register", "version:stage:promote")
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of the timeline.
+
+    Attributes:
+        record: The audit record.
+        what: In words.
+        why: The reason given, or the refusal.
+    """
+
+    record: AuditRecord
+    what: str
+    why: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was refused."""
+        return self.record.outcome is Outcome.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFacts:
+    """What the report needs to know.
+
+    Attributes:
+        audit: Result of the verification inside.
+        verifier_said: What the stand-alone verifier printed.
+        happenings: The timeline, oldest first.
+    """
+
+    audit: AuditReport
+    verifier_said: str
+    happenings: tuple[Happening, ...]
+
+
+def play(stage: Stage) -> ProofFacts:
+    """Verify, sign, export, let the stand-alone verifier check the export; tell what happened."""
+    screen, audit = stage.screen, stage.workspace.audit
+    screen.act(
+        5,
+        "The proof",
+        "Every step above, and every refusal, is a record of one Merkle tree. Whoever holds a signed checkpoint can "
+        "check the export without this package and without trusting the database.",
+    )
+    screen.gap()
+    audit.checkpoint()
+    report = audit.verify()
+    screen.did(
+        "audit",
+        f"verify: {report.records} records {'intact' if report.intact else 'NOT intact'}, "
+        f"{report.checkpoints} signed checkpoint",
+        Mark.DONE if report.intact else Mark.REFUSED,
+        detail=f"root {report.root[:32]}\N{HORIZONTAL ELLIPSIS}",
+    )
+    said = _check_export(stage)
+    happenings = timeline(audit.records(limit=10_000))
+    _show(stage, happenings)
+    return ProofFacts(report, said, happenings)
+
+
+def timeline(records: list[AuditRecord]) -> tuple[Happening, ...]:
+    """Return what happened in words, oldest first, without routine: registrations, healthy checks.
+
+    Args:
+        records: Newest first.
+    """
+    found = []
+    for record in reversed(records):
+        refused = record.outcome is Outcome.REFUSED
+        routine = record.action in _LEFT_OUT and not refused
+        healthy = record.action == "registry:health:update" and record.detail.get("status") != "unhealthy"
+        if not (routine or healthy):
+            found.append(Happening(record, _what(record), record.reason))
+    return tuple(found)
+
+
+def _what(record: AuditRecord) -> str:
+    names = [subject.rpartition("/")[2] for subject in record.subjects if subject.startswith("version:")]
+    rows = {change["table"]: change["row"] for change in record.after}
+    word = _WORDS.get(record.action, record.action.replace(":", " "))
+    match record.action:
+        case "registry:promotion:request":
+            target = record.detail.get("target", "")
+            return f"asks for {names[0]} in {target}"
+        case "registry:promotion:approve":
+            return f"approves {names[0]} for {record.detail.get('target', 'production')}"
+        case "registry:promotion:reject":
+            return f"rejects {names[0]}"
+        case "rollback:production:execute":
+            row = rows.get("rollback_events", {})
+            to_version = row.get("to_version") or (names[1] if len(names) > 1 else "")
+            return f"rolls {names[0]} back to {to_version}"
+        case "version:content:create" | "registry:health:update" | "version:stage:promote":
+            return f"{word} {names[0]}" if names else word
+    return word
+
+
+def _check_export(stage: Stage) -> str:
+    """Export, and run the stand-alone verifier as a stranger would: its own process, nothing of ours imported."""
+    directory = stage.root / EXPORT
+    stage.workspace.audit.export(directory)
+    script = shutil.copy(verify_audit_export.__file__, directory / "verify_audit_export.py")
+    key = (stage.root / "registry" / "audit.vkey").read_text(encoding="utf-8").strip()
+    done = subprocess.run(  # noqa: S603 - our own script and this very interpreter
+        [sys.executable, "-I", script, str(directory), "--vkey", key], capture_output=True, text=True, check=False
+    )
+    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    stage.screen.did(
+        "anyone",
+        f"python {Path(stage.root.name) / EXPORT / 'verify_audit_export.py'}",
+        Mark.DONE if done.returncode == 0 else Mark.REFUSED,
+        detail=last,
+    )
+    return done.stdout + done.stderr
+
+
+def _show(stage: Stage, happenings: tuple[Happening, ...]) -> None:
+    rows = [
+        [
+            f"{happening.record.time:%H:%M:%S}",
+            happening.record.actor.name,
+            ("\N{BALLOT X} " if happening.refused else "") + happening.what,
+            _short(("refused: " if happening.refused else "") + happening.why),
+        ]
+        for happening in happenings
+    ]
+    stage.screen.table(["time", "who", "what", "why"], rows, wide=3, title="Who, what, why (UTC)")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 110 else f"{text[:109]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,101 @@
+"""What every act of the story has at hand: the workspace, the people, the data, the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sentinelzer0.demo import model_files
+from sentinelzer0.demo.live import Service
+from sentinelzer0.demo.nsl_kdd import History, LiveRequest, NslKdd
+from sentinelzer0.demo.screen import Mark, Screen
+from sentinelzer0.demo.training import Trained
+from sentinelzer0.mlops.model_registry import ModelStage
+from sentinelzer0.mlops.version_manager import VersionStatus
+from sentinelzer0.workspace import Workspace
+
+TRAINER = "ayse"
+APPROVER = "mehmet"
+SYSTEM = "system"
+
+AB_REQUESTS = 6000
+
+
+@dataclass(slots=True)
+class Stage:
+    """One run of the story.
+
+    Attributes:
+        workspace: The open workspace.
+        root: Its directory.
+        scratch: Where trained models lie before they become versions.
+        screen: Where the story is told.
+        data: Both files of NSL-KDD.
+        history: What a trainer sees.
+        stream: KDDTest+ as live traffic, in order of arrival.
+        service: What answers it.
+        trained: By version.
+    """
+
+    workspace: Workspace
+    root: Path
+    scratch: Path
+    screen: Screen
+    data: NslKdd
+    history: History
+    stream: tuple[LiveRequest, ...]
+    service: Service
+    trained: dict[str, Trained] = field(default_factory=dict)
+
+    def create(self, version: str, trained: Trained, *, parent: str | None, notes: str, tags: list[str]) -> None:
+        """Save a trained detector as a directory, make it a version, register it, move it to staging."""
+        directory = self.scratch / version
+        model_files.save(trained, directory)
+        made = self.workspace.versions.create_version(
+            directory,
+            version,
+            created_by=TRAINER,
+            training_metrics=trained.training_metrics,
+            validation_metrics=trained.validation_metrics,
+            test_metrics=trained.test_metrics,
+            hyperparameters=trained.hyperparameters,
+            architecture=trained.architecture,
+            framework=trained.framework,
+            framework_version=trained.framework_version,
+            model_type=trained.model_type,
+            training_dataset=trained.training_dataset,
+            parent_version=parent,
+            notes=notes,
+            tags=tags,
+        )
+        self.trained[version] = trained
+        self.workspace.registry.register_model(version, registered_by=TRAINER)
+        self.workspace.versions.promote_version(
+            version, VersionStatus.STAGING, promoted_by=TRAINER, reason="passed its offline tests"
+        )
+        files = sum(1 for path in made.model_path.iterdir() if path.is_file())
+        self.screen.did(
+            TRAINER,
+            f"{version} created, registered, in staging: {files} files, {made.metadata.file_size / 1000:,.0f} kB",
+            detail=f"{trained.summary} sha256 {made.metadata.file_hash[:16]}\N{HORIZONTAL ELLIPSIS}"
+            + (f", derived from {parent}" if parent else ""),
+        )
+
+    def promote(self, version: str, notes: str, approval: str) -> None:
+        """Bring a version into production: one person asks, another approves."""
+        registry = self.workspace.registry
+        request = registry.request_promotion(version, ModelStage.PRODUCTION, TRAINER, notes)
+        self.screen.did(TRAINER, f"asks for {version} in production: {notes}")
+        registry.approve_promotion(request.request_id, APPROVER, approval)
+        gates = registry.approval_requests[request.request_id].gates
+        self.screen.did(
+            APPROVER,
+            f"approves: {approval}",
+            detail=f"{sum(gate['passed'] for gate in gates)} of {len(gates)} gates passed, integrity first; "
+            f"{version} serves 100 %",
+        )
+
+    def refused(self, actor: str, what: str, error: Exception) -> None:
+        """Tell of a refusal, in the words of the error."""
+        message = getattr(error, "message", str(error))
+        self.screen.did(actor, f"{what}: refused", Mark.REFUSED, detail=message)
