@@ -80,6 +80,11 @@ def line(*pieces: Piece, indent: int = 0) -> Line:
     return Line(pieces, indent)
 
 
+def plain(text: object) -> Marked:
+    """Return ordinary text."""
+    return Marked(str(text))
+
+
 def strong(text: object) -> Marked:
     """Return text that matters most."""
     return Marked(str(text), Mark.STRONG)

@@ -196,8 +196,8 @@ def _shown(field: str, value: Any) -> str:
     if isinstance(value, float) or value is None:
         return values.number(value)
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "–"
-    return str(value) if value != "" else "–"
+        return ", ".join(map(str, value)) or values.NONE
+    return str(value) if value != "" else values.NONE
 
 
 def _change(row: Row) -> Marked:
@@ -208,7 +208,7 @@ def _change(row: Row) -> Marked:
             "~ added" if row.first in (None, "", []) else "~ removed" if row.second in (None, "", []) else "~ changed"
         )
     arrow = "▲" if row.change > 0 else "▼"
-    sign = "+" if row.change > 0 else "−"
+    sign = "+" if row.change > 0 else values.MINUS
     amount = values.size(int(abs(row.change))) if row.field == "size" else values.number(abs(row.change))
     mark = {"better": good, "worse": bad}.get(row.verdict, warn)
     return mark(f"{arrow} {sign}{amount} {row.verdict}")

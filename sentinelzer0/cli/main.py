@@ -70,7 +70,7 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
     ctx: typer.Context,
     *,
@@ -81,11 +81,12 @@ def root(
     output: Annotated[str | None, typer.Option("--output", "-o")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
     no_color: Annotated[bool, typer.Option("--no-color")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=lambda given: _show_version(given))
-    ] = False,
+    version: Annotated[bool, typer.Option("--version")] = False,
 ) -> None:
     """Read the global options."""
+    if version:
+        sys.stdout.write(f"sentinelzer0 {__version__}\n")
+        raise typer.Exit
     flags = {"workspace": workspace, "model": model, "environment": environment, "actor": actor, "output": output}
     ctx.obj.configure(flags, quiet=quiet, no_color=no_color)
 
@@ -146,12 +147,6 @@ def _run(session: Session, arguments: list[str]) -> int:
     code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False, obj=session)
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.OK
-
-
-def _show_version(given: bool) -> None:
-    if given:
-        sys.stdout.write(f"sentinelzer0 {__version__}\n")
-        raise typer.Exit
 
 
 def _usage_hint(error: Any) -> str:

@@ -233,7 +233,12 @@ def attach_evidence(
         item = workspace.registry.attach_evidence(
             version, path, kind, session.actor, passed=passed, summary=summary, model=session.model
         )
-    facts = [good("✓ "), f"{kind} attached to ", name(version), dim(f"  sha256 {values.short(item.digest)}")]
+    facts: list[Piece] = [
+        good("✓ "),
+        f"{kind} attached to ",
+        name(version),
+        dim(f"  sha256 {values.short(item.digest)}"),
+    ]
     session.emit(item.to_dict(), lambda: [line(*facts)], names=[item.evidence_id])
 
 
@@ -279,8 +284,8 @@ def _entries(page: list[RegistryEntry], now: datetime) -> list[Block]:
                 values.health(entry.health_status),
                 [values.relative(entry.registered_at, now), dim(f"  {values.absolute(entry.registered_at)}")],
                 entry.registered_by,
-                entry.promoted_by or "–",
-                str(where) or "–",
+                entry.promoted_by or values.NONE,
+                str(where) or values.NONE,
                 ", ".join(entry.tags),
             ]
         )
@@ -292,10 +297,13 @@ def _entry(entry: RegistryEntry, requests: list[dict[str, Any]], now: datetime) 
     yield line(name(entry.version), "  ", values.status(entry.stage.value), "  ", values.health(entry.health_status))
     rows: list[tuple[str, Cell]] = [
         ("registered", f"{values.absolute(entry.registered_at)} UTC by {entry.registered_by}"),
-        ("promoted", f"{values.absolute(entry.promoted_at)} by {entry.promoted_by}" if entry.promoted_at else "–"),
-        ("deployed", ", ".join(f"{key} {value}" for key, value in entry.deployment_info.items()) or "–"),
-        ("measured", ", ".join(f"{key} {value}" for key, value in entry.performance_metrics.items()) or "–"),
-        ("tags", ", ".join(entry.tags) or "–"),
+        (
+            "promoted",
+            f"{values.absolute(entry.promoted_at)} by {entry.promoted_by}" if entry.promoted_at else values.NONE,
+        ),
+        ("deployed", ", ".join(f"{key} {value}" for key, value in entry.deployment_info.items()) or values.NONE),
+        ("measured", ", ".join(f"{key} {value}" for key, value in entry.performance_metrics.items()) or values.NONE),
+        ("tags", ", ".join(entry.tags) or values.NONE),
     ]
     yield Facts(rows)
     if requests:
@@ -307,7 +315,7 @@ def _entry(entry: RegistryEntry, requests: list[dict[str, Any]], now: datetime) 
                     request["target"] if request["target"] != "stage" else request["to_stage"],
                     _decision(request["status"]),
                     request["requested_by"],
-                    request["approved_by"] or "–",
+                    request["approved_by"] or values.NONE,
                     values.relative(values.moment(request["requested_at"]), now),
                 ]
                 for request in requests
@@ -337,7 +345,7 @@ def _pending(page: list[ApprovalRequest], now: datetime) -> list[Block]:
             else f"canary {values.percent(item.share)}",
             item.requested_by,
             values.relative(item.requested_at, now),
-            "–" if item.expires_at is None else values.relative(item.expires_at, now),
+            values.NONE if item.expires_at is None else values.relative(item.expires_at, now),
             str(len(item.votes)),
             item.notes,
         ]

@@ -55,6 +55,11 @@ class Session:
             given["output"] = "quiet"
         self.config = config.load(given)
 
+    def write_json(self) -> None:
+        """Write results as JSON from now on, whatever was asked for before."""
+        if self.config is not None:
+            self.config.settings["output"] = config.Setting("output", "json", "flag")
+
     def setting(self, key: str) -> str:
         """Return a setting."""
         if self.config is None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.cli.blocks import Marked, bad, dim, good, warn
+from sentinelzer0.cli.blocks import Marked, bad, dim, good, plain, warn
 from sentinelzer0.errors import InvalidInputError, ModelFileNotFoundError
 
+NONE = "\N{EN DASH}"
+"""What stands where there is no value."""
+MINUS = "\N{MINUS SIGN}"
 _BARS = "▁▂▃▄▅▆▇█"
 _STEPS = (
     (timedelta(minutes=1), timedelta(seconds=1), "s"),
@@ -21,10 +24,10 @@ _STEPS = (
     (timedelta(days=730), timedelta(days=30), "months"),
 )
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_SHAPES = {
+_SHAPES: dict[str, tuple[str, Callable[[object], Marked]]] = {
     "production": ("●", good),
     "staging": ("◐", warn),
-    "development": ("○", Marked),
+    "development": ("○", plain),
     "none": ("○", dim),
     "archived": ("◌", dim),
     "deprecated": ("✗", dim),
@@ -59,7 +62,7 @@ SOURCES = ("test_metrics", "validation_metrics", "training_metrics")
 
 def absolute(when: datetime | None) -> str:
     """Return a time in UTC to the minute, or a dash."""
-    return "–" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return NONE if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def relative(when: datetime, now: datetime) -> str:
@@ -92,18 +95,27 @@ def size(count: int) -> str:
 
 def short(digest: str | None) -> str:
     """Return enough of a digest to tell two apart."""
-    return "–" if not digest else digest[:12]
+    return NONE if not digest else digest[:12]
 
 
 def number(value: float | None) -> str:
     """Return a number to five significant digits, or a dash.
 
-    >>> number(0.87124), number(41.0), number(None), number(1234567.0)
-    ('0.87124', '41', '–', '1234567')
+    >>> number(0.87124), number(41.0), number(1234567.0), number(None) == NONE
+    ('0.87124', '41', '1234567', True)
     """
     if value is None:
-        return "–"
+        return NONE
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.5g}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(0.25), signed(-2.0)
+    ('+0.25', '-2')
+    """
+    return NONE if value is None else f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def percent(share: float) -> str:
@@ -113,7 +125,7 @@ def percent(share: float) -> str:
 
 def status(value: str) -> Marked:
     """Return a status with its shape, so that it reads without colour."""
-    shape, mark = _SHAPES.get(value, ("·", Marked))
+    shape, mark = _SHAPES.get(value, ("·", plain))
     return mark(f"{shape} {value}")
 
 

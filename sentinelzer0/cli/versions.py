@@ -161,7 +161,7 @@ def verify(
                 done += item.metadata.file_size
                 if advance is not None:
                     advance(done, total)
-    session.emit(rows, lambda: _verified(rows), names=[row["version"] for row in rows if row["intact"]])
+    session.emit(rows, lambda: _verified(rows), names=[str(row["version"]) for row in rows if row["intact"]])
     if not all(row["intact"] for row in rows):
         raise typer.Exit(ExitCode.GATE)
 
@@ -181,8 +181,8 @@ def edit(
         edited = workspace.versions.edit_version(
             version, tags=[] if no_tags else tag, notes=notes, edited_by=session.actor, model=session.model
         )
-    tags = ", ".join(edited.metadata.tags) or "–"
-    facts = Facts([("tags", tags), ("notes", edited.metadata.notes or "–")])
+    tags = ", ".join(edited.metadata.tags) or values.NONE
+    facts = Facts([("tags", tags), ("notes", edited.metadata.notes or values.NONE)])
     session.emit(edited.to_dict(), lambda: [line(name(version), " edited"), facts], names=[version])
 
 
@@ -212,7 +212,7 @@ def lineage(ctx: typer.Context, version: options.Version) -> None:
         tree = workspace.versions.lineage(version, model=session.model)
         now = workspace.kernel.now()
         found = require(workspace, version, session.model)
-    names = [row["version"] for row in (*reversed(tree["ancestors"]), {"version": version}, *tree["descendants"])]
+    names = [str(row["version"]) for row in (*reversed(tree["ancestors"]), {"version": version}, *tree["descendants"])]
     session.emit(tree, lambda: _tree(tree, found, now), names=names)
 
 
@@ -249,7 +249,7 @@ def _listing(found: list[ModelVersion], weights: dict[str, float], wanted: str, 
             [
                 name(item.version),
                 state,
-                dim("–") if metric is None else [strong(values.number(metric[1])), dim(f" {metric[0]}")],
+                dim(values.NONE) if metric is None else [strong(values.number(metric[1])), dim(f" {metric[0]}")],
                 [values.relative(facts.created_at, now), dim(f"  {values.absolute(facts.created_at)}")],
                 facts.created_by,
                 values.size(facts.file_size),
@@ -272,7 +272,7 @@ def _card(found: ModelVersion, entry: Any, share: float, environment: str, now: 
         ("sha256", facts.file_hash),
         ("size", f"{values.size(facts.file_size)} ({facts.file_size} bytes)"),
         ("path", str(found.model_path)),
-        ("parent", facts.parent_version or "–"),
+        ("parent", facts.parent_version or values.NONE),
     ]
     trained = " ".join(part for part in (facts.framework, facts.framework_version) if part)
     optional = (

@@ -1,0 +1,264 @@
+"""``ab``: create, start, pause, resume, complete, cancel, list, show, route, record, record-many, label, results, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sentinelzer0.cli import options, values
+from sentinelzer0.cli.ab_pages import created_page, list_page, recorded_page, results_page, state_page
+from sentinelzer0.cli.blocks import good, line, name
+from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.session import Session
+from sentinelzer0.errors import ABTestNotFoundError
+
+if TYPE_CHECKING:
+    from sentinelzer0.mlops.ab_testing import ABTest
+    from sentinelzer0.workspace import Workspace
+
+app = noun("A/B tests: a verdict that holds however often you look.")
+
+BATCH = 1000
+_Test = Annotated[str, typer.Argument(metavar="TEST", help="Its id, the unambiguous end of it, or its name.")]
+
+
+@app.command("create", cls=Verb)
+def create(
+    ctx: typer.Context,
+    test_name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    model_a: Annotated[str, typer.Argument(metavar="A", help="The control.")],
+    model_b: Annotated[str, typer.Argument(metavar="B", help="The challenger.")],
+    *,
+    split: Annotated[float, typer.Option(help="Share of the challenger, 0 to 1.")] = 0.5,
+    metric: Annotated[str, typer.Option("--metric", "-m", help="What decides.")] = "f1_score",
+    min_samples: Annotated[int, typer.Option(help="Requests each arm needs before a verdict.")] = 100,
+    threshold: Annotated[float, typer.Option(help="Probability of a wrong verdict over all looks together.")] = 0.05,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Split the traffic of --environment while it runs.")] = False,
+    description: Annotated[str, typer.Option(help="What it is about.")] = "",
+) -> None:
+    """Design a test; nothing is routed or recorded before it is started."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        test = workspace.ab_tests.create_test(
+            test_name,
+            model_a,
+            model_b,
+            split,
+            description,
+            session.actor,
+            min_samples,
+            threshold,
+            primary_metric=metric,
+            deployment=session.environment if deploy else None,
+            model=session.model,
+        )
+    session.emit(test.to_dict(), lambda: created_page(test), names=[test.test_id])
+
+
+@app.command("start", cls=Verb)
+def start(ctx: typer.Context, test: _Test) -> None:
+    """Start a test; one with --deploy splits the traffic from now on."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.start_test(_id(workspace, test), started_by=session.actor)
+    _emit_state(session, found)
+
+
+@app.command("pause", cls=Verb)
+def pause(ctx: typer.Context, test: _Test, *, reason: options.Reason = "") -> None:
+    """Pause a test; all traffic goes to the control."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.pause_test(_id(workspace, test), paused_by=session.actor, reason=reason)
+    _emit_state(session, found)
+
+
+@app.command("resume", cls=Verb)
+def resume(ctx: typer.Context, test: _Test) -> None:
+    """Resume a paused test."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.resume_test(_id(workspace, test), resumed_by=session.actor)
+    _emit_state(session, found)
+
+
+@app.command("cancel", cls=Verb)
+def cancel(ctx: typer.Context, test: _Test, *, reason: options.Reason = "") -> None:
+    """Cancel a test, for good; what was recorded stays."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.cancel_test(_id(workspace, test), cancelled_by=session.actor, reason=reason)
+    _emit_state(session, found)
+
+
+@app.command("complete", cls=Verb)
+def complete(
+    ctx: typer.Context,
+    test: _Test,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Also below the minimum; no winner is invented.")] = False,
+) -> None:
+    """End a test and declare the winner, if the evidence carries one."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        results = workspace.ab_tests.complete_test(_id(workspace, test), force, completed_by=session.actor)
+    session.emit(results, lambda: results_page(results), names=[str(results["winner"] or "")])
+
+
+@app.command("list", cls=Verb)
+def list_(
+    ctx: typer.Context,
+    *,
+    status: Annotated[str | None, typer.Option(help="setup, running, paused, completed or cancelled.")] = None,
+    limit: options.Limit = 20,
+    cursor: options.Cursor = None,
+) -> None:
+    """List tests, newest first."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.list_tests(status)
+        now = workspace.kernel.now()
+    found.sort(key=lambda item: (item.created_at, item.test_id), reverse=True)
+    page, following = session.page(found, [item.test_id for item in found], limit, cursor)
+    session.emit(
+        [item.to_dict() for item in page],
+        lambda: list_page(page, now),
+        names=[item.test_id for item in page],
+        next_cursor=following,
+    )
+
+
+@app.command("show", cls=Verb)
+def show(ctx: typer.Context, test: _Test) -> None:
+    """Show how a test is set up and where it stands."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = _require(workspace, test)
+    _emit_state(session, found)
+
+
+@app.command("route", cls=Verb)
+def route(
+    ctx: typer.Context,
+    test: _Test,
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="The unit that stays in its arm.")] = None,
+) -> None:
+    """Print the version that answers a request; the same key always gets the same one."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        version = workspace.ab_tests.route_request(_id(workspace, test), key)
+    session.emit({"version": version, "key": key}, lambda: [line(name(version))], names=[version])
+
+
+@app.command("record", cls=Verb)
+def record(
+    ctx: typer.Context,
+    test: _Test,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The arm that answered.")],
+    *,
+    latency_ms: Annotated[float, typer.Option(help="Milliseconds, also of failures.", show_default=False)],
+    success: Annotated[bool, typer.Option("--success/--failure", help="Whether it answered.")] = True,
+    confidence: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    predicted_label: Annotated[str | None, typer.Option(help="attack or benign.")] = None,
+    true_label: Annotated[str | None, typer.Option(help="attack or benign; `ab label` adds it later.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="What a repeat or a later label is recognised by.")] = None,
+    key: Annotated[str | None, typer.Option(help="The key it was routed by.")] = None,
+) -> None:
+    """Record the outcome of one request."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        done = workspace.ab_tests.record_result(
+            _id(workspace, test),
+            version,
+            success,
+            latency_ms,
+            confidence,
+            true_label,
+            predicted_label,
+            request_id=request_id,
+            key=key,
+        )
+    session.emit(done.to_dict(), lambda: recorded_page(done.to_dict()), names=[done.request_id or ""])
+
+
+@app.command("record-many", cls=Verb)
+def record_many(
+    ctx: typer.Context,
+    test: _Test,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines; - reads standard input.")],
+) -> None:
+    """Record outcomes from a file, 1000 a transaction; a line has model_version, success, latency_ms and more."""
+    session: Session = ctx.obj
+    rows = values.json_lines(path)
+    total: dict[str, Any] = {"counted": 0, "duplicates": 0, "labelled": 0, "late": 0}
+    with session.workspace() as workspace:
+        full = _id(workspace, test)
+        for start_of_batch in range(0, len(rows), BATCH):
+            done = workspace.ab_tests.record_results(full, rows[start_of_batch : start_of_batch + BATCH]).to_dict()
+            total = {key: total[key] + done[key] for key in total}
+    session.emit(total, lambda: recorded_page(total), names=[str(total["counted"])])
+
+
+@app.command("label", cls=Verb)
+def label(
+    ctx: typer.Context,
+    test: _Test,
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="The request.")],
+    true_label: Annotated[str, typer.Argument(metavar="LABEL", help="attack or benign.")],
+) -> None:
+    """Record the true label of a request; a later label replaces an earlier one."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        done = workspace.ab_tests.record_label(_id(workspace, test), request_id, true_label)
+    session.emit(done.to_dict(), lambda: recorded_page(done.to_dict()), names=[request_id])
+
+
+@app.command("results", cls=Verb)
+def results(ctx: typer.Context, test: _Test) -> None:
+    """Show what a test says so far; looking is free."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        found = workspace.ab_tests.get_test_results(_id(workspace, test))
+    winner = found["statistical_significance"]["winner"]
+    names = [] if winner is None else [found["model_a"] if winner == "A" else found["model_b"]]
+    session.emit(found, lambda: results_page(found), names=names)
+
+
+@app.command("report", cls=Verb)
+def report(
+    ctx: typer.Context,
+    test: _Test,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="For example report.html.")],
+) -> None:
+    """Write the report of a test: one HTML file that needs no network."""
+    session: Session = ctx.obj
+    with session.workspace() as workspace:
+        written = workspace.ab_tests.report(_id(workspace, test), path)
+    session.emit(
+        {"path": str(written)}, lambda: [line(good("✓ "), f"report written to {written}")], names=[str(written)]
+    )
+
+
+def _require(workspace: Workspace, typed: str) -> ABTest:
+    found = workspace.ab_tests.get_test(typed)
+    if found is not None:
+        return found
+    tests = workspace.ab_tests.list_tests()
+    named = [test for test in tests if test.test_name == typed]
+    if len(named) == 1:
+        return named[0]
+    full = Session.full_id(typed, named or tests, "test_id")
+    found = workspace.ab_tests.get_test(full)
+    if found is None:
+        raise ABTestNotFoundError(f"There is no A/B test {typed!r}.", hint="List them: sz0 ab list")
+    return found
+
+
+def _id(workspace: Workspace, typed: str) -> str:
+    return _require(workspace, typed).test_id
+
+
+def _emit_state(session: Session, found: ABTest) -> None:
+    session.emit(found.to_dict(), lambda: state_page(found), names=[found.test_id])
