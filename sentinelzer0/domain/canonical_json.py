@@ -66,7 +66,11 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError: Not JSON.
     """
-    return _reader.decode(text if isinstance(text, str) else text.decode())
+    if isinstance(text, bytes):
+        text = text.decode()
+    if text == "{}":  # what most JSON columns of a version hold
+        return {}
+    return _reader.decode(text)
 
 
 def _parse_int(digits: str) -> int | float:
@@ -111,6 +115,8 @@ def _text(value: Any) -> str:
 
 
 def _object(value: dict[Any, Any]) -> str:
+    if not value:
+        return "{}"
     template, values = _shape(tuple(value))
     return template % tuple([_WRITERS.get(type(item), _subclass)(item) for item in values(value)])
 
