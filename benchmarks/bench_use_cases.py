@@ -102,5 +102,7 @@ def _two_rows(name: str, ours: list[float], floor: list[float], asked: str) -> l
     against = f"{asked}; floor: {spread(floor, 1e3, 'ms')}; p95 of the pairs {worst:.2f}x"
     return [
         Row(f"{name}, small, against raw sqlite3", "<= 3x", f"{times:.2f}x", times <= 3, against),
-        Row(f"{name}, small, p50", "<= 5 ms", f"{p50:.2f} ms", p50 <= 5, f"{len(ours)} times, {spread(ours, 1e3, 'ms')}"),
+        Row(
+            f"{name}, small, p50", "<= 5 ms", f"{p50:.2f} ms", p50 <= 5, f"{len(ours)} times, {spread(ours, 1e3, 'ms')}"
+        ),
     ]
