@@ -16,9 +16,11 @@ The laws:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from operator import mul
 from typing import Any, NamedTuple
 
 from sentinelzer0.errors import InvalidInputError, InvalidMetricError
@@ -31,6 +33,15 @@ MAX_ID = 200
 _POSITIVE = ("1", "true", "attack", "malicious")
 _NEGATIVE = ("0", "false", "benign", "normal")
 # True and 1.0 equal 1 and hash alike, so numbers of numeric libraries are found here too.
+_CELLS: dict[tuple[int | None, int | None], tuple[int, int, int, int]] = {
+    (1, 1): (1, 0, 0, 0),
+    (1, 0): (0, 1, 0, 0),
+    (0, 0): (0, 0, 1, 0),
+    (0, 1): (0, 0, 0, 1),
+    **dict.fromkeys(((None, None), (None, 0), (None, 1), (0, None), (1, None)), (0, 0, 0, 0)),
+}
+"""How a request with this prediction and this truth counts as tp, fp, tn, fn."""
+
 _LABELS: dict[Any, int] = {0: 0, 1: 1} | dict.fromkeys(_POSITIVE, 1) | dict.fromkeys(_NEGATIVE, 0)
 
 
@@ -101,19 +112,18 @@ class Increment:
     buckets: dict[int, int] = field(default_factory=dict)
     custom: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
+    @property
+    def labelled(self) -> int:
+        """Requests with a prediction and a label."""
+        return self.tp + self.fp + self.tn + self.fn
+
     def add_label(self, predicted: int | None, true: int | None, sign: int = 1) -> None:
         """Count a labelled request in its cell, or take it out again with ``sign=-1``."""
-        if predicted is None or true is None:
-            return
-        if predicted:
-            if true:
-                self.tp += sign
-            else:
-                self.fp += sign
-        elif true:
-            self.fn += sign
-        else:
-            self.tn += sign
+        tp, fp, tn, fn = _CELLS[predicted, true]
+        self.tp += sign * tp
+        self.fp += sign * fp
+        self.tn += sign * tn
+        self.fn += sign * fn
 
     def move_label(self, predicted: int | None, before: int | None, after: int) -> bool:
         """Count a request under another true label and return whether that changed anything."""
@@ -124,34 +134,53 @@ class Increment:
         return True
 
 
+def numbers_of(outcome: Outcome) -> tuple[float, ...]:
+    """Return what one outcome adds to the numbers of an :class:`Increment`, in their order."""
+    _, _, success, latency, confidence, predicted, true, _, _ = outcome
+    square = latency * latency
+    cell = _CELLS[predicted, true]
+    if confidence is None:
+        return (1, 1 - success, latency, square, square * latency, 0, 0.0, 0.0, 0.0, *cell, 0)
+    sure = confidence * confidence
+    return (1, 1 - success, latency, square, square * latency, 1, confidence, sure, sure * confidence, *cell, 0)
+
+
 def tally(outcomes: Iterable[Outcome]) -> dict[str, Increment]:
-    """Return what outcomes add to the statistics, by arm."""
-    arms: dict[str, Increment] = {}
-    for _, arm, success, latency, confidence, predicted, true, _, custom in outcomes:
-        to = arms.get(arm)
-        if to is None:
-            to = arms[arm] = Increment()
-        to.requests += 1
-        if not success:
-            to.failures += 1
-        square = latency * latency
-        to.latency_sum += latency
-        to.latency_sq += square
-        to.latency_cu += square * latency
-        bucket = bucket_of(latency)
-        to.buckets[bucket] = to.buckets.get(bucket, 0) + 1
-        if confidence is not None:
-            square = confidence * confidence
-            to.confidences += 1
-            to.confidence_sum += confidence
-            to.confidence_sq += square
-            to.confidence_cu += square * confidence
-        if true is not None:
-            to.add_label(predicted, true)
-        for name, value in custom.items() if custom else ():
-            count, total, squares = to.custom.get(name, (0, 0.0, 0.0))
-            to.custom[name] = (count + 1, total + value, squares + value * value)
-    return arms
+    """Return what outcomes add to the statistics, by arm: the sums of :func:`numbers_of`."""
+    by_arm: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_arm.setdefault(outcome[1], []).append(outcome)
+    return {arm: _tally(of_arm) for arm, of_arm in by_arm.items()}
+
+
+def _tally(outcomes: list[Outcome]) -> Increment:
+    latencies = [outcome[3] for outcome in outcomes]
+    squares = [latency * latency for latency in latencies]
+    sure = [outcome[4] for outcome in outcomes if outcome[4] is not None]
+    cells = Counter([outcome[5:7] for outcome in outcomes])
+    custom: dict[str, tuple[int, float, float]] = {}
+    for outcome in outcomes:
+        if outcome[8]:
+            for name, value in outcome[8].items():
+                count, total, total_sq = custom.get(name, (0, 0.0, 0.0))
+                custom[name] = (count + 1, total + value, total_sq + value * value)
+    return Increment(
+        requests=len(outcomes),
+        failures=len(outcomes) - sum([outcome[2] for outcome in outcomes]),
+        latency_sum=sum(latencies),
+        latency_sq=sum(squares),
+        latency_cu=sum(map(mul, squares, latencies)),
+        confidences=len(sure),
+        confidence_sum=sum(sure),
+        confidence_sq=sum(map(mul, sure, sure)),
+        confidence_cu=sum([confidence * confidence * confidence for confidence in sure]),
+        tp=cells[1, 1],
+        fp=cells[1, 0],
+        tn=cells[0, 0],
+        fn=cells[0, 1],
+        buckets=dict(Counter(map(bucket_of, latencies))),
+        custom=custom,
+    )
 
 
 def check_label(value: Any, what: str) -> int | None:

@@ -13,12 +13,12 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import LARGE_SHARE, StoredTest, moved
 from sentinelzer0.domain.deployments import Cause, Deployment
-from sentinelzer0.domain.identity import check_text, subject_of_version
+from sentinelzer0.domain.identity import Actor, check_text, subject_of_version
 from sentinelzer0.domain.policies import Policy, evaluate_gates
 from sentinelzer0.domain.registry import ApprovalStatus, Target
 from sentinelzer0.domain.versions import Version
 from sentinelzer0.errors import ApprovalRequiredError, ConflictError, GateFailedError, QuarantinedError
-from sentinelzer0.kernel import Kernel, Reader, Transaction
+from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.ab_recording import require_test, subject_of, with_verdict
 from sentinelzer0.mlops.deployments import deploy
@@ -43,6 +43,20 @@ def subjects_of(test: StoredTest) -> tuple[str, ...]:
         return (subject_of(test.test_id),)
     versions = (subject_of_version(test.model, name) for name in (test.model_a, test.model_b))
     return (subject_of(test.test_id), *versions)
+
+
+def create(kernel: Kernel, person: Actor, test: StoredTest) -> None:
+    """Store a new test.
+
+    Raises:
+        VersionNotFoundError: A version of a test bound to a deployment does not exist.
+    """
+    with kernel.begin(person, CREATE, *subjects_of(test)) as tx:
+        if test.environment is not None:
+            for name in (test.model_a, test.model_b):
+                integrity.require_version(tx, test.model, name)
+        tx.ab_tests.add(test)
+        tx.record()
 
 
 def begin_serving(kernel: Kernel, test_id: str, verb: str, person: str) -> StoredTest:
@@ -122,16 +136,6 @@ def complete(kernel: Kernel, test_id: str, person: str, *, force: bool) -> Store
         detail |= {"samples": counts, "forced": force and min(counts) < test.min_samples, "verdict": test.verdict}
         tx.record(reason=test.verdict.get("reason", ""), detail=detail)
     return test
-
-
-def check_bound_versions(view: Reader, test: StoredTest) -> None:
-    """Refuse a test of versions that do not exist.
-
-    Raises:
-        VersionNotFoundError: One of them does not.
-    """
-    for name in (test.model_a, test.model_b):
-        integrity.require_version(view, test.model, name)
 
 
 def _verify(kernel: Kernel, test: StoredTest, person: str, action: str) -> _Seen:

@@ -7,8 +7,8 @@ of a test is kept and counted as late, and changes neither statistics nor verdic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
 from sentinelzer0.domain.outcomes import (
@@ -71,44 +71,68 @@ class Recorded:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def checked_row(kernel: Kernel, arms: Mapping[str, str], row: Mapping[str, Any]) -> Outcome:
-    """Return a checked outcome.
-
-    Args:
-        kernel: Makes an id for a request that has none.
-        arms: ``A`` and ``B`` by model version.
-        row: The arguments of ``record_result`` by name.
+def checked(
+    kernel: Kernel,
+    arms: Mapping[str, str],
+    version: Any,
+    success: Any,
+    latency_ms: Any,
+    confidence: Any = None,
+    true_label: Any = None,
+    predicted_label: Any = None,
+    custom_metrics: Any = None,
+    request_id: Any = None,
+    key: Any = None,
+) -> Outcome:
+    """Return a checked outcome; the arguments are those of ``record_result``.
 
     Raises:
         InvalidInputError: Something in it is not possible; the message says what.
     """
-    get = row.get
+    try:
+        arm = arms[version]
+    except (KeyError, TypeError):
+        raise InvalidInputError(
+            f"{version!r:.80} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
+        ) from None
+    return Outcome(
+        kernel.ids.new("out") if request_id is None else check_request_id(request_id),
+        arm,
+        1 if success is True else check_success(success),
+        check_latency(latency_ms),
+        None if confidence is None else check_confidence(confidence),
+        None if predicted_label is None else check_label(predicted_label, "predicted_label"),
+        None if true_label is None else check_label(true_label, "true_label"),
+        None if key is None else _unit(key),
+        _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
+    )
+
+
+def _checked_row(kernel: Kernel, arms: Mapping[str, str], row: Any, own_id: str) -> Outcome:
+    if type(row) is not dict and not isinstance(row, Mapping):
+        raise InvalidInputError(f"It is a {type(row).__name__}, not a mapping.")
+    if not _FIELDS.issuperset(row):
+        unknown = sorted(str(name) for name in row if name not in _FIELDS)
+        raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
     try:
         version, success, latency = row["model_version"], row["success"], row["latency_ms"]
     except KeyError as missing:
         raise InvalidInputError(
             f"{missing.args[0]} is missing.", hint="Every row needs model_version, success and latency_ms."
         ) from missing
-    if not _FIELDS.issuperset(row):
-        unknown = sorted(str(name) for name in row.keys() - _FIELDS)
-        raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
-    request_id, key, custom = get("request_id"), get("key"), get("custom_metrics")
-    try:
-        arm = arms[version]
-    except (KeyError, TypeError):
-        raise InvalidInputError(
-            f"{version!r} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
-        ) from None
-    return Outcome(
-        kernel.ids.new("out") if request_id is None else check_request_id(request_id),
-        arm,
-        1 if success is True else check_success(success),
-        check_latency(latency),
-        check_confidence(get("confidence")),
-        check_label(get("predicted_label"), "predicted_label"),
-        check_label(get("true_label"), "true_label"),
-        None if key is None else _unit(key),
-        check_custom(custom) if custom else _NO_CUSTOM,
+    get = row.get
+    return checked(
+        kernel,
+        arms,
+        version,
+        success,
+        latency,
+        get("confidence"),
+        get("true_label"),
+        get("predicted_label"),
+        get("custom_metrics"),
+        own_id if get("request_id") is None else row["request_id"],
+        get("key"),
     )
 
 
@@ -118,16 +142,15 @@ def checked_rows(kernel: Kernel, arms: Mapping[str, str], rows: Any) -> list[Out
     Raises:
         InvalidInputError: A row is not possible; the message names it, counted from 0.
     """
-    outcomes: list[Outcome] = []
     if isinstance(rows, str | bytes | Mapping):
         raise InvalidInputError(
             f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
         )
+    outcomes: list[Outcome] = []
+    base = kernel.ids.new("out")
     for number, row in enumerate(rows):
-        if type(row) is not dict and not isinstance(row, Mapping):
-            raise InvalidInputError(f"Row {number} is a {type(row).__name__}, not a mapping; nothing was recorded.")
         try:
-            outcomes.append(checked_row(kernel, arms, row))
+            outcomes.append(_checked_row(kernel, arms, row, f"{base}_{number}"))
         except InvalidInputError as error:
             raise type(error)(f"Row {number}: {error.message} Nothing was recorded.", hint=error.hint) from error
     return outcomes
@@ -151,26 +174,23 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
             rows = view.ab_tests.outcomes
             progress = _advance(view, test_id, len(outcomes))
             late = progress.status in _OVER
-            if rows.insert(test_id, outcomes, view.now, late=late):
-                joined = _Joined(outcomes)
-            else:
-                joined = _join(view, test_id, outcomes, late=late)
+            fresh, known = outcomes, _NOTHING_KNOWN
+            if not rows.insert(test_id, outcomes, view.now, late=late):
+                fresh, known = _join(view, test_id, outcomes, late=late)
+            labelled = known.moved
             if late:
-                arms = _late_by_arm(joined.fresh)
+                rows.add(test_id, _late_by_arm(fresh))
             else:
-                arms = tally(joined.fresh)
-                rows.add(test_id, joined.moves)
-            rows.add(test_id, arms)
-            if idle := len(outcomes) if late else joined.duplicates - joined.moved:
+                labelled += _count(view, test_id, fresh)
+                rows.add(test_id, known.moves)
+            if idle := len(outcomes) if late else known.duplicates - known.moved:
                 progress = _advance(view, test_id, -idle)
-            carries = not late and _look(view, test_id, progress)
+            carries = not late and progress.events >= progress.next_look and _look(view, test_id, progress.events)
     except (IllegalTransitionError, ConflictError) as refusal:
         raise kernel.refuse(SYSTEM, RECORD, (subject_of(test_id),), refusal) from None
     only = outcomes[0].request_id if len(outcomes) == 1 else None
-    if late:
-        return Recorded(duplicates=joined.duplicates, late=len(joined.fresh), request_id=only), False
-    labelled = joined.moved + sum(to.tp + to.fp + to.tn + to.fn for to in arms.values())
-    return Recorded(len(joined.fresh), joined.duplicates, labelled, request_id=only), carries
+    counted, too_late = (0, len(fresh)) if late else (len(fresh), 0)
+    return Recorded(counted, known.duplicates, labelled, too_late, only), carries
 
 
 def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tuple[Recorded, bool]:
@@ -190,16 +210,17 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
             rows = view.ab_tests.outcomes
             progress = _advance(view, test_id, 0)
             late = progress.status in _OVER
-            found = rows.find(test_id, request_id)
-            if found is None:
-                rows.add_label(test_id, request_id, true_label, view.now, late=late)
-            elif found.true != true_label:
+            found = None if late else rows.find(test_id, request_id)
+            if found is not None and found.true != true_label:
                 rows.set_label(test_id, request_id, true_label)
                 move = Increment()
-                if found.arm and not (found.late or late) and move.move_label(found.predicted, found.true, true_label):
+                if found.arm is not None and move.move_label(found.predicted, found.true, true_label):
                     moves[found.arm] = move
                     rows.add(test_id, moves)
-                    carries = _look(view, test_id, _advance(view, test_id, 1))
+                    progress = _advance(view, test_id, 1)
+                    carries = progress.events >= progress.next_look and _look(view, test_id, progress.events)
+            elif found is None and not late:
+                rows.add_label(test_id, request_id, true_label, view.now)
     except IllegalTransitionError as refusal:
         raise kernel.refuse(SYSTEM, LABEL, (subject_of(test_id),), refusal) from None
     return Recorded(labelled=len(moves), late=int(late), request_id=request_id), carries
@@ -221,6 +242,17 @@ def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
         tx.ab_tests.put(after)
         tx.record(reason=after.verdict["reason"], detail={"verdict": after.verdict})
     return after
+
+
+def carries_new_verdict(kernel: Kernel, test_id: object) -> bool:
+    """Return whether an open test's evidence carries a verdict that is not latched yet.
+
+    Raises:
+        ABTestNotFoundError: There is no such test.
+    """
+    with kernel.read() as view:
+        test = require_test(view, test_id)
+        return test.status.is_open and test.winner is None and with_verdict(view, test).winner is not None
 
 
 def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
@@ -261,20 +293,23 @@ def not_found(test_id: object) -> ABTestNotFoundError:
     return ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
 
 
-@dataclass(slots=True)
-class _Joined:
-    """Outcomes sorted into those that are new and those whose request was known."""
+class _Known(NamedTuple):
+    """What a batch says about requests that were known before."""
 
-    fresh: Sequence[Outcome]
-    moves: dict[str, Increment] = field(default_factory=dict)
+    moves: dict[str, Increment]
     moved: int = 0
     duplicates: int = 0
 
 
-def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool) -> _Joined:
+_NOTHING_KNOWN = _Known({})
+
+
+def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool) -> tuple[Sequence[Outcome], _Known]:
+    """Store outcomes one by one; return those that are new, and what the others say about labels."""
     rows = view.ab_tests.outcomes
     fresh: list[Outcome] = []
-    joined = _Joined(fresh)
+    moves: dict[str, Increment] = {}
+    moved = duplicates = 0
     for number, given in enumerate(outcomes):
         found = rows.find(test_id, given.request_id)
         if found is None:
@@ -292,13 +327,22 @@ def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool
                 hint="Use another request_id for another request.",
             )
         else:
-            joined.duplicates += 1
-            if given.true is not None and given.true != found.true:
+            duplicates += 1
+            if given.true is not None and given.true != found.true and not late:
                 rows.set_label(test_id, given.request_id, given.true)
-                move = joined.moves.setdefault(given.arm, Increment())
-                if not (late or found.late) and move.move_label(found.predicted, found.true, given.true):
-                    joined.moved += 1
-    return joined
+                move = moves.setdefault(given.arm, Increment())
+                moved += move.move_label(found.predicted, found.true, given.true)
+    return fresh, _Known(moves, moved, duplicates)
+
+
+def _count(view: Reader, test_id: str, outcomes: Sequence[Outcome]) -> int:
+    """Add outcomes to the statistics and return how many of them have a label that counts."""
+    if len(outcomes) == 1:
+        view.ab_tests.outcomes.add_one(test_id, outcomes[0])
+        return int(outcomes[0].predicted is not None and outcomes[0].true is not None)
+    arms = tally(outcomes)
+    view.ab_tests.outcomes.add(test_id, arms)
+    return sum(more.labelled for more in arms.values())
 
 
 def _late_by_arm(outcomes: Sequence[Outcome]) -> dict[str, Increment]:
@@ -320,15 +364,13 @@ def _advance(view: Reader, test_id: str, more: int) -> Progress:
     return progress
 
 
-def _look(view: Reader, test_id: str, progress: Progress) -> bool:
-    """Keep a look when one is due, and return whether it carries a verdict that is not latched yet."""
-    if progress.events < progress.next_look:
-        return False
+def _look(view: Reader, test_id: str, events: int) -> bool:
+    """Keep a look and return whether it carries a verdict that is not latched yet."""
     rows = view.ab_tests.outcomes
     test = require_test(view, test_id)
     a, b = rows.look(test_id)
     winner = comparison_of(test, a, b).winner
-    rows.add_look(test_id, Look(progress.events, view.now, winner, a, b), next_look(progress.events))
+    rows.add_look(test_id, Look(events, view.now, winner, a, b), next_look(events))
     return winner is not None and test.winner is None
 
 

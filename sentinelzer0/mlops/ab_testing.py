@@ -126,12 +126,9 @@ class ABTestManager:
             deployment=deployment,
             model=model,
         )
-        with self.kernel.begin(person, lifecycle.CREATE, *lifecycle.subjects_of(test)) as tx:
-            if test.environment is not None:
-                lifecycle.check_bound_versions(tx, test)
-            tx.ab_tests.add(test)
-            tx.record()
-            return _snapshot(tx, test)
+        lifecycle.create(self.kernel, person, test)
+        with self.kernel.read() as view:
+            return _snapshot(view, test)
 
     def start_test(self, test_id: str, *, started_by: str = "system") -> ABTest:
         """Start a test; one with a deployment now splits its traffic.
@@ -276,20 +273,22 @@ class ABTestManager:
             IllegalTransitionError: The test was not started; the refusal is on record.
             ConflictError: The request was recorded for the other arm; the refusal is on record.
         """
-        row = {
-            "model_version": model_version,
-            "success": success,
-            "latency_ms": latency_ms,
-            "confidence": confidence,
-            "true_label": true_label,
-            "predicted_label": predicted_label,
-            "custom_metrics": custom_metrics,
-            "request_id": request_id,
-            "key": key,
-        }
-        outcome = recording.checked_row(self.kernel, self._arms_of(test_id), row)
+        outcome = recording.checked(
+            self.kernel,
+            self._arms_of(test_id),
+            model_version,
+            success,
+            latency_ms,
+            confidence,
+            true_label,
+            predicted_label,
+            custom_metrics,
+            request_id,
+            key,
+        )
         recorded, carries = recording.record(self.kernel, test_id, (outcome,))
-        self._latch_if(carries, test_id)
+        if carries:
+            self._latch_on_the_way(test_id)
         return recorded
 
     def record_results(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
@@ -307,7 +306,8 @@ class ABTestManager:
         """
         outcomes = recording.checked_rows(self.kernel, self._arms_of(test_id), rows)
         recorded, carries = recording.record(self.kernel, test_id, outcomes)
-        self._latch_if(carries, test_id)
+        if carries:
+            self._latch_on_the_way(test_id)
         return recorded
 
     def record_label(self, test_id: str, request_id: str, true_label: Any) -> Recorded:
@@ -328,7 +328,8 @@ class ABTestManager:
             raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
         self._arms_of(test_id)
         recorded, carries = recording.label(self.kernel, test_id, check_request_id(request_id), label)
-        self._latch_if(carries, test_id)
+        if carries:
+            self._latch_on_the_way(test_id)
         return recorded
 
     def get_test_results(self, test_id: str) -> dict[str, Any]:
@@ -343,10 +344,7 @@ class ABTestManager:
         Raises:
             ABTestNotFoundError: There is no such test.
         """
-        with self.kernel.read() as view:
-            test = recording.require_test(view, test_id)
-            carries = test.status.is_open and test.winner is None and recording.with_verdict(view, test).winner
-        if carries:
+        if recording.carries_new_verdict(self.kernel, test_id):
             self._latch(test_id, on_the_way=False)
         with self.kernel.read() as view:
             test = recording.require_test(view, test_id)
@@ -391,13 +389,12 @@ class ABTestManager:
         if test is not None:
             publish_verdict(self.kernel, self._tracker, test, in_background=on_the_way)
 
-    def _latch_if(self, carries: bool, test_id: str) -> None:
+    def _latch_on_the_way(self, test_id: str) -> None:
         """Latch a verdict on the way of a request, which is recorded whatever becomes of this."""
-        if carries:
-            try:
-                self._latch(test_id, on_the_way=True)
-            except SentinelError as error:
-                _log.warning("The verdict of %s will be latched at the next look: %s", test_id, error)
+        try:
+            self._latch(test_id, on_the_way=True)
+        except SentinelError as error:
+            _log.warning("The verdict of %s will be latched at the next look: %s", test_id, error)
 
 
 def _snapshot(view: Reader, test: StoredTest) -> ABTest:

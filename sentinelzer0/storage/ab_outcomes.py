@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Table, bindparam, insert, select, update
@@ -18,9 +19,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect
 
 from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, Look
-from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome
+from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome, numbers_of
 from sentinelzer0.stats.estimators import ArmStatistics
-from sentinelzer0.stats.histogram import LatencyHistogram
+from sentinelzer0.stats.histogram import LatencyHistogram, bucket_of
 from sentinelzer0.stats.moments import Confusion, Moments
 from sentinelzer0.storage.codec import decode_time, encode_time
 from sentinelzer0.storage.database import Compiled, Connection, Statement
@@ -28,8 +29,12 @@ from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outco
 
 ARMS = ("A", "B")
 NUMBERS = tuple(c.name for c in ab_arms.columns if not c.primary_key)
-_OUTCOME = tuple(ab_outcomes.columns.keys())
-_ADDED = tuple((f"add_{name}", name) for name in NUMBERS)
+# The order of the parameters in the SQL text.
+_OUTCOME, _LATENCY, _CUSTOM = (tuple(table.columns.keys()) for table in (ab_outcomes, ab_latency, ab_custom))
+_ADD_TO_ARM = (*(f"add_{name}" for name in NUMBERS), "of_test", "of_arm")
+_ADVANCE, _OF_TEST = ("more", "of_test"), ("of_test",)
+
+_numbers_of = attrgetter(*NUMBERS)
 
 
 class _Insert(Statement):
@@ -65,10 +70,11 @@ _create_progress = Statement(insert(ab_progress))
 _create_arm = Statement(insert(ab_arms))
 _set_status = Statement(update(ab_progress).where(_is(ab_progress)).values(status=bindparam("to")))
 _advance = Statement(
-    update(ab_progress)
-    .where(_is(ab_progress))
-    .values(events=ab_progress.c.events + bindparam("more"))
-    .returning(ab_progress.c.status, ab_progress.c.events, ab_progress.c.next_look)
+    update(ab_progress).where(_is(ab_progress)).values(events=ab_progress.c.events + bindparam("more"))
+)
+# After the update, not by RETURNING: SQLite takes 33 us for that, and 12 us for both statements.
+_progress = Statement(
+    select(ab_progress.c.status, ab_progress.c.events, ab_progress.c.next_look).where(_is(ab_progress))
 )
 _set_next_look = Statement(update(ab_progress).where(_is(ab_progress)).values(next_look=bindparam("to")))
 _events = Statement(select(ab_progress.c.events).where(_is(ab_progress)))
@@ -136,7 +142,9 @@ class ABOutcomeRows:
 
     def advance(self, test_id: str, more: int) -> Progress | None:
         """Count ``more`` outcomes or labels and return where that leads, or None when there is no such test."""
-        row = self._connection.run(_advance, {"of_test": test_id, "more": more}).fetchone()
+        run = self._connection.run_tuple
+        run(_advance, _ADVANCE, (more, test_id))
+        row = run(_progress, _OF_TEST, (test_id,)).fetchone()
         return None if row is None else Progress(*row)
 
     def events(self, test_id: str) -> int:
@@ -154,7 +162,7 @@ class ABOutcomeRows:
         rows = [(test_id, o[0], o[1], recorded_at, *o[2:8], is_late) for o in outcomes]
         connection = self._connection
         if len(rows) == 1:
-            return connection.run_tuples(_add_outcome, _OUTCOME, rows) == 1
+            return bool(connection.run_tuple(_add_outcome, _OUTCOME, rows[0]).rowcount == 1)
         connection.script("SAVEPOINT outcomes")
         if connection.run_tuples(_add_outcome, _OUTCOME, rows) == len(rows):
             return True
@@ -172,11 +180,11 @@ class ABOutcomeRows:
         values = {f"to_{name}": value for name, value in zip(_OUTCOME[2:], filled, strict=True)}
         self._connection.run(_fill_in, {"of_test": test_id, "of_request": outcome.request_id} | values)
 
-    def add_label(self, test_id: str, request_id: str, label: int, at: datetime, *, late: bool) -> None:
+    def add_label(self, test_id: str, request_id: str, label: int, at: datetime) -> None:
         """Keep a label whose outcome has not come yet."""
         row: dict[str, Any] = dict.fromkeys(_OUTCOME)
         known = {"test_id": test_id, "request_id": request_id, "true_label": label, "recorded_at": encode_time(at)}
-        self._connection.run(_add_outcome, row | known | {"late": int(late)})
+        self._connection.run(_add_outcome, row | known | {"late": 0})
 
     def set_label(self, test_id: str, request_id: str, label: int) -> None:
         """Replace the true label of a request."""
@@ -184,17 +192,22 @@ class ABOutcomeRows:
 
     def add(self, test_id: str, arms: Mapping[str, Increment]) -> None:
         """Add to the statistics."""
-        run = self._connection.run
+        run = self._connection.run_tuple
         for arm in sorted(arms):
             more = arms[arm]
-            values: dict[str, Any] = {parameter: getattr(more, name) for parameter, name in _ADDED}
-            values["of_test"], values["of_arm"] = test_id, arm
-            run(_add_to_arm, values)
+            run(_add_to_arm, _ADD_TO_ARM, (*_numbers_of(more), test_id, arm))
             for bucket, requests in more.buckets.items():
-                run(_add_requests, {"test_id": test_id, "arm": arm, "bucket": bucket, "requests": requests})
-            for metric, (samples, total, squares) in more.custom.items():
-                key = {"test_id": test_id, "arm": arm, "metric": metric}
-                run(_add_custom, key | {"samples": samples, "total": total, "total_sq": squares})
+                run(_add_requests, _LATENCY, (test_id, arm, bucket, requests))
+            for metric, sums in more.custom.items():
+                run(_add_custom, _CUSTOM, (test_id, arm, metric, *sums))
+
+    def add_one(self, test_id: str, outcome: Outcome) -> None:
+        """Add one outcome to the statistics: what :meth:`add` does with its tally, in a third of the time."""
+        run = self._connection.run_tuple
+        run(_add_to_arm, _ADD_TO_ARM, (*numbers_of(outcome), test_id, outcome.arm))
+        run(_add_requests, _LATENCY, (test_id, outcome.arm, bucket_of(outcome.latency_ms), 1))
+        for metric, value in outcome.custom.items():
+            run(_add_custom, _CUSTOM, (test_id, outcome.arm, metric, 1, value, value * value))
 
     def read(self, test_id: str) -> tuple[ArmReading, ArmReading]:
         """Return the statistics of both arms."""

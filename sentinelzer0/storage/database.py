@@ -123,13 +123,18 @@ class Connection:
         cursor.executemany(sql, rows if order is None else [[row[name] for name in order] for row in rows])
         return int(cursor.rowcount)
 
-    def run_tuples(self, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
-        """Execute once for every row, given as values in the order of ``names``; return how many rows that changed."""
+    def run_tuple(self, statement: Statement, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+        """Execute with values in the order of ``names``: the cheapest way where that is the order in the SQL text."""
         sql, order, _ = statement.compiled(self._dialect)
         if order == names:
-            cursor = self._raw.cursor()
-            cursor.executemany(sql, rows)
-            return int(cursor.rowcount)
+            return self._raw.cursor().execute(sql, values)
+        return self.run(statement, dict(zip(names, values, strict=True)))
+
+    def run_tuples(self, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
+        """Execute once for every row of values in the order of ``names``; return how many rows that changed."""
+        sql, order, _ = statement.compiled(self._dialect)
+        if order == names:
+            return int(self._raw.cursor().executemany(sql, rows).rowcount)
         return self.run_many(statement, [dict(zip(names, row, strict=True)) for row in rows])
 
     def rows(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
