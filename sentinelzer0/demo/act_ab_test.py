@@ -8,7 +8,7 @@ from typing import Any
 
 from sentinelzer0.demo.live import Tick, ticks
 from sentinelzer0.demo.nsl_kdd import LiveRequest
-from sentinelzer0.demo.screen import Mark, interval_bar
+from sentinelzer0.demo.screen import Mark, interval_bar, percent
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, TRAINER, Stage
 
 SHARE = 0.2
@@ -64,9 +64,9 @@ def play(stage: Stage) -> TestFacts:
     stage.screen.act(
         2,
         "v2 against v1 on live traffic",
-        f"KDDTest+ is the traffic: {AB_REQUESTS:,} of its connections arrive one by one, many of them attacks that no "
-        f"model has seen. {SHARE:.0%} of the hosts are sent to v2. Nobody knows the truth yet: labels come a few "
-        "hundred requests later.",
+        f"KDDTest+ is the traffic: {AB_REQUESTS:,} of its connections come in, among them types of attack that no model "
+        f"has seen. {percent(SHARE)} of the hosts are sent to v2. Nobody knows the truth yet: half the labels come "
+        "more than 200 requests later.",
     )
     stage.screen.gap()
     test_id = _start(stage)
@@ -75,23 +75,35 @@ def play(stage: Stage) -> TestFacts:
     stage.workspace.ab_tests.report(test_id, stage.root / "ab-test.html")
     significance = done["statistical_significance"]
     a, b = done["metrics_a"], done["metrics_b"]
-    stage.screen.verdict(f"{done['recommendation']} ", good=done["winner"] == "v2")
+    stage.screen.verdict(sentence(done, decided_after), good=done["winner"] == "v2")
     stage.screen.gap()
     stage.screen.did(
         TRAINER,
         "ends the test; v1 has all the traffic back until somebody decides",
         detail=f"{a['total_requests']:,} requests to v1, {b['total_requests']:,} to v2; recall "
-        f"{a['computed_metrics']['recall']:.1%} against {b['computed_metrics']['recall']:.1%}; "
+        f"{percent(a['computed_metrics']['recall'])} against {percent(b['computed_metrics']['recall'])}; "
         f"p {significance['p_value']:.1g}, valid at every look",
     )
     stage.promote("v2", "won the A/B test", f"verdict after {decided_after:,} requests read")
     return TestFacts(test_id, tuple(looks), decided_after, done)
 
 
+def sentence(results: dict[str, Any], decided_after: int) -> str:
+    """Say what the test proved."""
+    winner, found = results["winner"], results["statistical_significance"]
+    if winner is None:
+        return f"No verdict: {found['reason']}"
+    low, high = sorted(abs(end) for end in found["interval"])
+    return (
+        f"{winner} is better: its F1 score is {low:.2f} to {high:.2f} higher. The verdict was reached after "
+        f"{decided_after:,} requests and stays, whatever comes after it."
+    )
+
+
 def _start(stage: Stage) -> str:
     registry, tests = stage.workspace.registry, stage.workspace.ab_tests
     request = registry.request_canary("v2", SHARE, TRAINER, "A/B test against v1")
-    stage.screen.did(TRAINER, f"asks for {SHARE:.0%} of the traffic for v2")
+    stage.screen.did(TRAINER, f"asks for {percent(SHARE)} of the traffic for v2")
     registry.approve_promotion(request.request_id, APPROVER, "small share, v1 stays the control")
     stage.screen.did(APPROVER, "approves: small share, v1 stays the control")
     test = tests.create_test(
@@ -113,12 +125,13 @@ def _start(stage: Stage) -> str:
 
 def _run(stage: Stage, test_id: str) -> tuple[list[Look], int]:
     screen, tests = stage.screen, stage.workspace.ab_tests
-    screen.say("Difference in F1 score, v2 - v1; at every look together it lies in the interval (95 %):")
+    screen.say("The difference in F1 score, v2 - v1, and the interval it lies in with 95 % at all looks together:")
     screen.gap()
-    screen.line((f"{'requests':>8} {'labels':>6} {'v1':>6} {'v2':>6}  {'-0.4':<16}0{'+0.4':>18}", "dim"))
+    screen.line((f"{'':>8} {'labels':>6} {'F1':>6} {'F1':>6}", "dim"))
+    screen.line((f"{'requests':>8} {'of v2':>6} {'v1':>6} {'v2':>6}  {-REACH:<17}{0:<12}{REACH:>+6}", "dim"))
     looks: list[Look] = []
     decided_after, served = 0, 0
-    due = [*SHOW_AT, AB_REQUESTS]
+    due = list(SHOW_AT)
     with screen.working("Replaying live traffic"):
         for tick in ticks(stage.stream[:AB_REQUESTS]):
             _labels(stage, test_id, tick)
@@ -133,7 +146,8 @@ def _run(stage: Stage, test_id: str) -> tuple[list[Look], int]:
                 decided_after = served
             if reached or served >= due[0] or not tick.requests:
                 due = [step for step in due if step > served] or [2 * AB_REQUESTS]
-                _show(stage, look, reached=reached)
+                note = "verdict" if reached else "all labels" if not tick.requests else ""
+                _show(stage, look, note)
     return looks, decided_after
 
 
@@ -171,14 +185,15 @@ def _look(results: dict[str, Any], served: int) -> Look | None:
     if found["interval"] is None or f1["model_a"] is None or f1["model_b"] is None:
         return None
     winner = None if found["winner"] is None else results[f"model_{found['winner'].lower()}"]
-    return Look(served, found["samples_b"], f1["model_a"], f1["model_b"], *found["interval"], winner)
+    low, high = found["interval"]
+    return Look(served, found["samples_b"], f1["model_a"], f1["model_b"], low, high, winner)
 
 
-def _show(stage: Stage, look: Look, *, reached: bool) -> None:
+def _show(stage: Stage, look: Look, note: str) -> None:
     bar = interval_bar(look.low, look.high, look.value_b - look.value_a, reach=REACH)
     style = "green" if look.winner else ""
     stage.screen.line(
         f"{look.requests:>8,} {look.labelled:>6,} {look.value_a:>6.3f} {look.value_b:>6.3f}  ",
         (bar, style),
-        ("  \N{CHECK MARK} verdict" if reached else "", "bold green"),
+        (f"  {note}", "bold green"),
     )

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentinelzer0.demo.screen import Mark
+from sentinelzer0.demo.screen import Mark, short
 from sentinelzer0.demo.stage import Stage
 from sentinelzer0.domain.audit import AuditRecord, Outcome
 from sentinelzer0.maintenance import verify_audit_export
@@ -18,7 +18,7 @@ EXPORT = "audit-export"
 
 _WORDS = {
     "workspace:create:done": "creates the workspace",
-    "policy:settings:install": "puts a policy in force",
+    "policy:rules:install": "puts a policy in force",
     "version:content:create": "creates",
     "version:stage:promote": "moves to staging",
     "registry:entry:register": "registers",
@@ -84,7 +84,7 @@ def play(stage: Stage) -> ProofFacts:
         f"verify: {report.records} records {'intact' if report.intact else 'NOT intact'}, "
         f"{report.checkpoints} signed checkpoint",
         Mark.DONE if report.intact else Mark.REFUSED,
-        detail=f"root {report.root[:32]}\N{HORIZONTAL ELLIPSIS}",
+        detail=f"root {short(report.root)}",
     )
     said = _check_export(stage)
     happenings = timeline(audit.records(limit=10_000))
@@ -110,23 +110,24 @@ def timeline(records: list[AuditRecord]) -> tuple[Happening, ...]:
 
 def _what(record: AuditRecord) -> str:
     names = [subject.rpartition("/")[2] for subject in record.subjects if subject.startswith("version:")]
-    rows = {change["table"]: change["row"] for change in record.after}
     word = _WORDS.get(record.action, record.action.replace(":", " "))
     match record.action:
         case "registry:promotion:request":
             target = record.detail.get("target", "")
-            return f"asks for {names[0]} in {target}"
+            return f"asks for {names[0]}: {_place(target)}"
         case "registry:promotion:approve":
-            return f"approves {names[0]} for {record.detail.get('target', 'production')}"
+            return f"approves {names[0]}: {_place(record.detail.get('target', ''))}"
         case "registry:promotion:reject":
             return f"rejects {names[0]}"
         case "rollback:production:execute":
-            row = rows.get("rollback_events", {})
-            to_version = row.get("to_version") or (names[1] if len(names) > 1 else "")
-            return f"rolls {names[0]} back to {to_version}"
+            return f"rolls {names[0]} back to {names[1]}" if len(names) > 1 else f"rolls {names[0]} back"
         case "version:content:create" | "registry:health:update" | "version:stage:promote":
             return f"{word} {names[0]}" if names else word
     return word
+
+
+def _place(target: str) -> str:
+    return "a share" if target == "canary" else target or "production"
 
 
 def _check_export(stage: Stage) -> str:
@@ -154,12 +155,13 @@ def _show(stage: Stage, happenings: tuple[Happening, ...]) -> None:
             f"{happening.record.time:%H:%M:%S}",
             happening.record.actor.name,
             ("\N{BALLOT X} " if happening.refused else "") + happening.what,
-            _short(("refused: " if happening.refused else "") + happening.why),
+            _cut(("refused: " if happening.refused else "") + happening.why),
         ]
         for happening in happenings
     ]
     stage.screen.table(["time", "who", "what", "why"], rows, wide=3, title="Who, what, why (UTC)")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 110 else f"{text[:109]}\N{HORIZONTAL ELLIPSIS}"
+def _cut(text: str) -> str:
+    text = short(text)
+    return text if len(text) <= 120 else f"{text[:119]}\N{HORIZONTAL ELLIPSIS}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentinelzer0.demo.live import load
-from sentinelzer0.demo.screen import Mark
+from sentinelzer0.demo.screen import Mark, percent, short
 from sentinelzer0.demo.stage import APPROVER, TRAINER, Stage
 from sentinelzer0.errors import IntegrityError
 from sentinelzer0.mlops.model_registry import ModelStage
@@ -57,7 +57,8 @@ def play(stage: Stage) -> TamperFacts:
     path = _stored_file(stage)
     bit = 8 * (path.stat().st_size // 2) + 2
     _flip(path, bit)
-    screen.did("nobody", f"flips bit {bit:,} of {FILE} on disk", Mark.WARNING, detail=str(path.relative_to(stage.root)))
+    place = path.relative_to(stage.root)
+    screen.did("disk", f"bit {bit:,} of {FILE} flips", Mark.WARNING, detail=short(str(place)))
 
     def load_v4() -> None:
         with versions.open_verified("v4") as model:
@@ -65,9 +66,9 @@ def play(stage: Stage) -> TamperFacts:
 
     refusals = []
     if not versions.verify_integrity("v4"):
-        problem = versions.integrity_problems("v4")[0]
-        screen.did("anyone", "verifies v4: failed", Mark.REFUSED, detail=problem)
-        refusals.append(("verify v4", "anyone", problem))
+        problem = short(versions.integrity_problems("v4")[0])
+        screen.did("anyone", "verifies v4: not intact", Mark.REFUSED, detail=problem)
+        refusals.append(("verifies v4", "anyone", problem))
     attempts: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("service", "loads v4", load_v4),
         (APPROVER, "promotes v4", lambda: registry.approve_promotion(request.request_id, APPROVER, "ok")),
@@ -78,11 +79,13 @@ def play(stage: Stage) -> TamperFacts:
             attempt()
         except IntegrityError as error:
             stage.refused(actor, what, error)
-            refusals.append((what, actor, error.message))
+            refusals.append((what, actor, short(error.message)))
         else:
             screen.did(actor, f"{what}: NOT refused", Mark.WARNING)
     current = stage.workspace.deployments.current()
-    serving = "nothing" if current is None else ", ".join(f"{v} {share:.0%}" for v, share in current.weights.items())
+    serving = (
+        "nothing" if current is None else ", ".join(f"{v} {percent(share)}" for v, share in current.weights.items())
+    )
     screen.verdict(f"{len(refusals)} of 4 refused; all through it production was {serving}.", good=len(refusals) == 4)
     screen.gap()
     _flip(path, bit)
@@ -90,8 +93,8 @@ def play(stage: Stage) -> TamperFacts:
     registry.reject_promotion(request.request_id, APPROVER, "its stored weights had been changed")
     screen.did(APPROVER, "rejects the request for v4: its stored weights had been changed")
     word = "verify again" if intact else "still do NOT verify"
-    screen.did("nobody", f"flips the bit back: v1 and v4 {word}", Mark.DONE if intact else Mark.WARNING)
-    return TamperFacts(str(path.relative_to(stage.root)), bit, tuple(refusals), intact)
+    screen.did("disk", f"the bit is flipped back: v1 and v4 {word}", Mark.DONE if intact else Mark.WARNING)
+    return TamperFacts(str(place), bit, tuple(refusals), intact)
 
 
 def _roll_back(stage: Stage) -> None:

@@ -63,7 +63,11 @@ def play(stage: Stage) -> None:
     path = stage.root / "policy.toml"
     path.write_text(POLICY, encoding="utf-8")
     policy = registry.set_policy(path, set_by=APPROVER, reason="two people and four gates before production")
-    screen.did(APPROVER, f"puts the policy {policy.name} in force", detail=f"policy.toml, sha256 {policy.digest[:16]}…")
+    screen.did(
+        APPROVER,
+        f"puts the policy {policy.name} in force",
+        detail=f"policy.toml, sha256 {policy.digest[:12]}\N{HORIZONTAL ELLIPSIS}",
+    )
     with screen.working("Training v1, logistic regression"):
         first = train_logistic(stage.history)
     stage.create("v1", first, parent=None, notes="baseline", tags=["nsl-kdd", "baseline"])
@@ -84,7 +88,8 @@ def show_metrics(stage: Stage, trained: dict[str, Trained], title: str) -> None:
         "fpr": "false-positive rate",
     }
     rows = [
-        [label, *(f"{model.test_metrics[name]:.4f}" for model in trained.values())] for name, label in names.items()
+        [label, *(f"{100 * model.test_metrics[name]:.2f} %" for model in trained.values())]
+        for name, label in names.items()
     ]
     stage.screen.table([" ", *(f">{version}" for version in trained)], rows, title=title)
     stage.screen.gap()
@@ -97,6 +102,6 @@ def _approve_v1(stage: Stage) -> None:
     try:
         registry.approve_promotion(request.request_id, TRAINER, "I trained it, it is fine")
     except ApproverNotAllowedError as error:
-        stage.refused(TRAINER, "approves the own request", error)
+        stage.refused(TRAINER, "approves it too", error)
     registry.approve_promotion(request.request_id, APPROVER, "metrics and model card read")
     screen.did(APPROVER, "approves: metrics and model card read", Mark.DONE, detail="v1 serves 100 %")

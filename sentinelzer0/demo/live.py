@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -122,6 +122,78 @@ class AttackWindow:
         return None if not self._caught else 1.0 - self.missed / len(self._caught)
 
     @property
+    def missed_share(self) -> float:
+        """Share of the attacks without an alarm; 0 without attacks."""
+        return self.missed / max(1, len(self._caught))
+
+    @property
     def latency_ms(self) -> float:
         """Mean latency of the answers in the window."""
         return sum(latency for _, latency in self._caught) / max(1, len(self._caught))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What was said about one request, and what the reference would have said."""
+
+    version: str
+    alarm: int
+    reference: int
+    latency_ms: float
+
+
+class Production:
+    """Production traffic: answered by what the deployment names, labelled late, measured in sliding windows.
+
+    Another version, the reference, is asked about the same requests without serving, for comparison.
+
+    Args:
+        service: Answers.
+        reference: The version to compare with.
+        size: Attacks in a window.
+
+    Attributes:
+        served: Requests answered.
+        served_by: Requests by version.
+        own: By version, the window over the attacks that it answered.
+        compared: By version, the window of the reference over the same attacks.
+        overall: The window over all attacks, whoever answered.
+        overall_compared: The window of the reference over the same attacks.
+        let_through: By version, attacks it answered without an alarm, labelled or not.
+        compared_let_through: What the reference would have let through of the same.
+    """
+
+    def __init__(self, service: Service, reference: str, size: int) -> None:
+        self._service = service
+        self._reference = reference
+        self._answered: dict[int, _Answered] = {}
+        self.served = 0
+        self.served_by: Counter[str] = Counter()
+        self.own: defaultdict[str, AttackWindow] = defaultdict(lambda: AttackWindow(size))
+        self.compared: defaultdict[str, AttackWindow] = defaultdict(lambda: AttackWindow(size))
+        self.overall, self.overall_compared = AttackWindow(size), AttackWindow(size)
+        self.let_through: Counter[str] = Counter()
+        self.compared_let_through: Counter[str] = Counter()
+
+    def label(self, requests: tuple[LiveRequest, ...]) -> None:
+        """Take in the labels that arrived."""
+        for request in requests:
+            said = self._answered.pop(request.position)
+            for window in (self.own[said.version], self.overall):
+                window.add(request, said.alarm, said.latency_ms)
+            for window in (self.compared[said.version], self.overall_compared):
+                window.add(request, said.reference, said.latency_ms)
+
+    def answer(self, version: str, requests: tuple[LiveRequest, ...]) -> None:
+        """Answer requests with the version that serves."""
+        answer = self._service.answer(version, requests)
+        other = answer if version == self._reference else self._service.answer(self._reference, requests)
+        for request, alarm, reference in zip(
+            requests, answer.predicted.tolist(), other.predicted.tolist(), strict=True
+        ):
+            self._answered[request.position] = _Answered(version, alarm, reference, answer.latency_ms)
+            if request.label == 1:
+                self.let_through[version] += not alarm
+                self.compared_let_through[version] += not reference
+        self.served += len(requests)
+        self.served_by[version] += len(requests)

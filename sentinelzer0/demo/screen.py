@@ -6,6 +6,7 @@ has no others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -13,11 +14,14 @@ from enum import Enum
 from rich import box
 from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
 WIDTH = 80
 _NAME = 7  # columns for who acts
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_ID = re.compile(r"\b([a-z]+_)[0-9a-f]{26}([0-9a-f]{6})\b")
 _ASCII = str.maketrans(
     {
         "\N{CHECK MARK}": "+",
@@ -146,7 +150,32 @@ class Screen:
         return text.translate(_ASCII) if self._plain else text
 
     def _out(self, what: RenderableType) -> None:
-        self._console.print(what, width=self._width, overflow="fold")
+        """Write without spaces at the ends of lines: they only get in the way when the output is kept."""
+        lines = self._console.render_lines(what, self._console.options.update(width=self._width), pad=False)
+        for line in lines:
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+            self._console.print(Segments([*line, Segment.line()]), end="")
+
+
+def percent(share: float) -> str:
+    """Write a share of 1 for people: ``44 %``."""
+    return f"{100 * share:.0f} %"
+
+
+def short(text: str) -> str:
+    """Shorten SHA-256 digests and ids in a sentence; whole they are in the audit log."""
+    return _ID.sub("\\1\N{HORIZONTAL ELLIPSIS}\\2", _DIGEST.sub("\\1\N{HORIZONTAL ELLIPSIS}", text))
+
+
+def share_bar(share: float, limit: float, *, cells: int = 20) -> str:
+    """Draw a share of 1 as a bar, with a stroke where the limit is."""
+    filled = round(share * cells)
+    line = ["\N{FULL BLOCK}"] * filled + ["\N{LIGHT SHADE}"] * (cells - filled)
+    line[min(cells - 1, round(limit * cells))] = "|"
+    return "".join(line)
 
 
 def interval_bar(low: float, high: float, estimate: float, *, reach: float, cells: int = 33) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 from sentinelzer0.demo import model_files
 from sentinelzer0.demo.live import Service
 from sentinelzer0.demo.nsl_kdd import History, LiveRequest, NslKdd
-from sentinelzer0.demo.screen import Mark, Screen
+from sentinelzer0.demo.screen import Mark, Screen, short
 from sentinelzer0.demo.training import Trained
+from sentinelzer0.errors import RefusedError
 from sentinelzer0.mlops.model_registry import ModelStage
 from sentinelzer0.mlops.version_manager import VersionStatus
 from sentinelzer0.workspace import Workspace
@@ -77,8 +78,8 @@ class Stage:
         self.screen.did(
             TRAINER,
             f"{version} created, registered, in staging: {files} files, {made.metadata.file_size / 1000:,.0f} kB",
-            detail=f"{trained.summary} sha256 {made.metadata.file_hash[:16]}\N{HORIZONTAL ELLIPSIS}"
-            + (f", derived from {parent}" if parent else ""),
+            detail=f"{trained.summary} {f'Derived from {parent}. ' if parent else ''}"
+            f"sha256 {made.metadata.file_hash[:12]}\N{HORIZONTAL ELLIPSIS}",
         )
 
     def promote(self, version: str, notes: str, approval: str) -> None:
@@ -95,7 +96,6 @@ class Stage:
             f"{version} serves 100 %",
         )
 
-    def refused(self, actor: str, what: str, error: Exception) -> None:
+    def refused(self, actor: str, what: str, error: RefusedError) -> None:
         """Tell of a refusal, in the words of the error."""
-        message = getattr(error, "message", str(error))
-        self.screen.did(actor, f"{what}: refused", Mark.REFUSED, detail=message)
+        self.screen.did(actor, f"{what}: refused", Mark.REFUSED, detail=short(error.message))
