@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from sentinelzer0.domain.audit import Outcome
 from sentinelzer0.domain.identity import Actor, check_actor
 from sentinelzer0.domain.policies import DEFAULT, policy_to_toml
-from sentinelzer0.errors import InvalidInputError, LegacyWorkspaceError, RefusedError
+from sentinelzer0.errors import CorruptWorkspaceError, InvalidInputError, LegacyWorkspaceError, RefusedError
 from sentinelzer0.storage import creation, examination, replay, snapshot
 from sentinelzer0.storage.blobs import LocalBlobStore
 from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
@@ -34,11 +34,14 @@ __all__ = [
     "Kernel",
     "Layout",
     "Reader",
+    "SystemClock",
     "Transaction",
     "blob_store",
+    "disk_errors",
     "load_snapshot",
     "random_salt",
     "replay_log",
+    "signed_text",
     "workspace_root",
     "write_json",
     "write_text",
@@ -54,10 +57,12 @@ class Kernel:
     Args:
         location: A directory, or ``postgresql://host/database?blobs=DIRECTORY``.
         clock: Where the time comes from.
-        allow_legacy: Open a directory of version 3.3 although it was not imported (the import does).
+        allow_legacy: Open a directory although its files of version 3.3 were not imported or its database is lost
+            (the import and the rebuild do).
 
     Raises:
         LegacyWorkspaceError: The directory holds files of version 3.3 that were not imported.
+        CorruptWorkspaceError: The directory holds bytes of models, but no database.
         SchemaVersionError: The database belongs to another release.
         StorageUnavailableError: The database or the directory cannot be opened.
     """
@@ -75,6 +80,7 @@ class Kernel:
             known = not url.startswith("sqlite") or self.layout.database.exists()
             if not allow_legacy:
                 self._refuse_legacy(known=known)
+                self._refuse_lost_database(known=known)
             root.mkdir(parents=True, exist_ok=True)
         self.database = Database(url)
         self.fast_database = Database(url, durable=False)
@@ -170,6 +176,15 @@ class Kernel:
         with self.read() as view:
             return creation.read_settings(view.connection).get("workspace_id")
 
+    def _refuse_lost_database(self, *, known: bool) -> None:
+        """Never show a workspace as empty because its database is gone."""
+        if not known and self.layout.holds_blobs() and not self.layout.database.exists():
+            root = self.layout.root
+            raise CorruptWorkspaceError(
+                f"{str(root)!r} holds the bytes of models, but its database {self.layout.database.name} is missing.",
+                hint=f"Restore a backup, or rebuild it: sentinelzer0 -w {root} doctor --rebuild",
+            )
+
     def _initialise(self) -> str:
         """Write the first record: the workspace's identity and the policy it starts with; returns its id."""
         with self.database.writing() as connection:
@@ -226,6 +241,22 @@ def replay_log(location: str | os.PathLike[str], bodies: Iterable[str]) -> bytes
         return replay.replay(database, bodies).root()
     finally:
         database.close()
+
+
+def signed_text(workspace_id: str, vkey_file: Path, note: str) -> str:
+    """Return the text of a note that a workspace signed.
+
+    Args:
+        workspace_id: The workspace; if its private key is on this machine, that key counts.
+        vkey_file: The verifier key that counts otherwise.
+        note: The signed note.
+
+    Raises:
+        SentinelError: It is not validly signed.
+    """
+    signing: Any = import_module("sentinelzer0.storage.signing")
+    text: str = signing.load_signer(workspace_id, vkey_file).verify(note)
+    return text
 
 
 def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:

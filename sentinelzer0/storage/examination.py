@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table, inspect, text
 from sqlalchemy.engine import Inspector
+from sqlalchemy.exc import SQLAlchemyError
 
 from sentinelzer0.storage.database import Database, Statement
 from sentinelzer0.storage.schema import metadata
@@ -23,15 +24,20 @@ def database_problems(database: Database) -> list[str]:
     if database.is_sqlite:
         with database.reading() as connection:
             problems += [str(row[0]) for row in connection.rows(_sqlite_check) if row[0] != "ok"]
-    with database.translated_errors():
-        inspector = inspect(database.engine)
-        present = set(inspector.get_table_names())
-        for table in metadata.sorted_tables:
-            if table.name in present:
-                problems += _table_problems(inspector, table)
-            else:
-                problems.append(f"the table {table.name} is missing")
+    try:
+        problems += _schema_problems(inspect(database.engine))
+    except SQLAlchemyError as error:
+        problems.append(f"its tables cannot be listed: {error.__cause__ or error}")
     return problems[:MAX_NAMED]
+
+
+def _schema_problems(inspector: Inspector) -> list[str]:
+    present = set(inspector.get_table_names())
+    problems = [f"the table {table.name} is missing" for table in metadata.sorted_tables if table.name not in present]
+    for table in metadata.sorted_tables:
+        if table.name in present:
+            problems += _table_problems(inspector, table)
+    return problems
 
 
 def _table_problems(inspector: Inspector, table: Table) -> list[str]:

@@ -39,6 +39,10 @@ class Layout:
         """Return the directory of a version's readable view."""
         return self.versions / readable_name(model, version)
 
+    def view_of(self, model: str, version: str, filename: str) -> Path:
+        """Return the readable file of a version, or with an empty name its directory."""
+        return self.versions / f"{readable_name(model, version)}/{filename}"
+
     def metadata_file(self, model: str, version: str) -> Path:
         """Return the file with a version's immutable facts."""
         return self.metadata / f"{readable_name(model, version)}.json"
@@ -47,6 +51,10 @@ class Layout:
     def unfinished_import(self) -> Path:
         """Return the file that exists while files of version 3.3 are being taken over."""
         return self.root / ".sz0-unfinished-import"
+
+    def holds_blobs(self) -> bool:
+        """Return whether bytes of models lie here."""
+        return next((self.root / "blobs" / "sha256").glob("??"), None) is not None
 
     def legacy_traces(self) -> list[Path]:
         """Return files that only version 3.3 wrote, of every kind it had."""
@@ -74,8 +82,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".sz0-tmp-{os.getpid()}-{threading.get_ident()}-{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
