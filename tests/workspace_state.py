@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlalchemy import select
 
 from sentinelzer0.domain import canonical_json
@@ -17,6 +18,9 @@ from sentinelzer0.storage.database import Statement
 from sentinelzer0.storage.schema import STATE, metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sentinelzer0.errors import SentinelError
     from sentinelzer0.kernel import Kernel
 
 AUDIT = {"audit_records", "audit_subjects", "audit_nodes", "audit_head"}
@@ -119,3 +123,20 @@ def require_sound(kernel: Kernel) -> None:
         assert [d.revision for d in revisions] == list(range(1, count + 1))
         for name in revisions[-1].weights:
             assert next(v for v in living if (v.model, v.version) == (place[0], name)).stage is ModelStage.PRODUCTION
+
+
+def require_no_effect(
+    kernel: Kernel, expected: type[SentinelError], call: Callable[[], object], *, recorded: bool = False
+) -> SentinelError:
+    """Assert that a call raises a typed error, leaves rows and files alone, and is on record if it was refused."""
+    before, seen = state(kernel), len(refusals(kernel))
+    with pytest.raises(expected) as caught:
+        call()
+    error = caught.value
+    assert isinstance(error, ValueError)
+    assert error.message
+    assert type(error) is expected, "the most precise class of the tree"
+    assert state(kernel) == before
+    new = refusals(kernel)[seen:]
+    assert [code for _, _, code in new] == ([expected.code] if recorded else [])
+    return error

@@ -140,6 +140,16 @@ def check_tags(tags: object) -> tuple[str, ...]:
     return tuple(sorted(checked) if isinstance(tags, set | frozenset) else checked)
 
 
+def is_name(value: object) -> bool:
+    """Return whether ``value`` could name anything that is stored: text without NUL and unpaired surrogates.
+
+    Looser than :func:`check_identifier`: it guards a search, where what cannot exist is simply not found.
+    """
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def fold(identifier: str) -> str:
     """Return the form under which two identifiers count as the same name."""
     return identifier.casefold()

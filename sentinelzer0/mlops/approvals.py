@@ -21,7 +21,6 @@ from sentinelzer0.errors import (
     EntryNotFoundError,
     GateFailedError,
     InvalidInputError,
-    QuarantinedError,
     RequestClosedError,
     RequestNotFoundError,
     VersionNotFoundError,
@@ -29,7 +28,7 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel, Reader, Transaction
 from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.public_values import ModelMetadata, RegistryEntry, public_entry
-from sentinelzer0.mlops.version_rules import enter_production
+from sentinelzer0.mlops.version_rules import enter_production, quarantined
 
 APPROVE = "registry:promotion:approve"
 REQUEST = "registry:promotion:request"
@@ -120,7 +119,7 @@ def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Ve
                 hint="Register it in development and request its promotion.",
             )
         if version.quarantined_at is not None:
-            raise _quarantined(version)
+            raise quarantined(version)
         reason = "adopted: it served production before it was registered"
         evidence = {"approval": "adopted", "policy": policy.digest}
         return enter_production(tx, version, Cause.ADOPTION, reason, evidence), {"approval": "adopted"}
@@ -148,7 +147,7 @@ def new_request(
     if target is not Target.CANARY:
         moved(found, stage)
     if target in (Target.CANARY, Target.PRODUCTION) and found.quarantined_at is not None:
-        raise _quarantined(found)
+        raise quarantined(found)
     for other in tx.registry.requests(model, version):
         same = (other.target, other.to_stage) == (target, stage)
         if same and as_of_now(tx, other).status is ApprovalStatus.PENDING:
@@ -192,7 +191,7 @@ def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalReque
             hint="Make a new request if it is still wanted.",
         )
     if request.target in (Target.CANARY, Target.PRODUCTION) and version.quarantined_at is not None:
-        raise _quarantined(version)
+        raise quarantined(version)
     current = tx.deployments.current(request.model, PRODUCTION)
     incumbent = None
     if current is not None and current.version is not None and current.version != version.version:
@@ -332,11 +331,3 @@ def stage_history(records: list[AuditRecord], model: str, version: str) -> list[
                 )
             stage = status
     return history
-
-
-def _quarantined(version: Version) -> QuarantinedError:
-    return QuarantinedError(
-        f"{version.version} is quarantined since {version.quarantined_at:%Y-%m-%d %H:%M} UTC: "
-        f"{version.quarantine_reason or 'it was rolled back from'}.",
-        hint=f"A person releases it: sentinelzer0 rollback release {version.version} --reason …",
-    )

@@ -11,8 +11,9 @@ from typing import Any
 from sentinelzer0.domain import merkle
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.signed_note import Checkpoint
-from sentinelzer0.errors import InvalidInputError, NotFoundError, SentinelError
-from sentinelzer0.kernel import Kernel, write_text
+from sentinelzer0.errors import NotFoundError, SentinelError
+from sentinelzer0.kernel import Kernel, disk_errors, write_text
+from sentinelzer0.mlops.public_values import checked_limit
 
 MAX_PROBLEMS = 50
 
@@ -67,8 +68,7 @@ class AuditTrail:
             limit: At most so many.
             before: Only records with a smaller sequence number.
         """
-        if limit < 0:
-            raise InvalidInputError(f"limit is {limit}.", hint="Use 0 or more.")
+        limit = checked_limit(limit)
         with self._kernel.read() as view:
             if subject is None:
                 return view.audit.latest(limit, before)
@@ -85,8 +85,9 @@ class AuditTrail:
             frontier = view.audit.head()
         signer = self._kernel.signer()
         note: str = signer.sign(Checkpoint(signer.name, frontier.size, frontier.root()).to_body())
-        write_text(self._kernel.layout.checkpoints / f"{frontier.size:012d}.note", note)
-        write_text(self._kernel.layout.registry / "audit.vkey", signer.vkey + "\n")
+        with disk_errors("Keeping the checkpoint"):
+            write_text(self._kernel.layout.checkpoints / f"{frontier.size:012d}.note", note)
+            write_text(self._kernel.layout.registry / "audit.vkey", signer.vkey + "\n")
         return note
 
     def inclusion_proof(self, seq: int) -> dict[str, Any]:
@@ -174,13 +175,14 @@ class AuditTrail:
             ``records``, ``root`` and ``directory``.
         """
         signer = self._kernel.signer()
-        directory.mkdir(parents=True, exist_ok=True)
-        with self._kernel.read() as view:
-            frontier = view.audit.head()
-            write_text(directory / "audit.ndjson", "".join(f"{body}\n" for _, body in view.audit.bodies()))
-        note = signer.sign(Checkpoint(signer.name, frontier.size, frontier.root()).to_body())
-        write_text(directory / "checkpoint.note", note)
-        write_text(directory / "audit.vkey", signer.vkey + "\n")
+        with disk_errors(f"Exporting the log to {str(directory)!r}"):
+            directory.mkdir(parents=True, exist_ok=True)
+            with self._kernel.read() as view:
+                frontier = view.audit.head()
+                write_text(directory / "audit.ndjson", "".join(f"{body}\n" for _, body in view.audit.bodies()))
+            note = signer.sign(Checkpoint(signer.name, frontier.size, frontier.root()).to_body())
+            write_text(directory / "checkpoint.note", note)
+            write_text(directory / "audit.vkey", signer.vkey + "\n")
         return {"records": frontier.size, "root": frontier.root().hex(), "directory": str(directory)}
 
     def bodies(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from sentinelzer0.domain.deployments import Cause, Deployment, check_weights, ne
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, check_identifier
 from sentinelzer0.errors import InvalidInputError, WorkspaceError
 from sentinelzer0.kernel import Kernel, Transaction
+from sentinelzer0.mlops.public_values import checked_limit
 
 POLL_S = 0.05
 
@@ -100,11 +101,10 @@ class Deployments:
 
     def history(self, environment: str = PRODUCTION, limit: int | None = None) -> list[Deployment]:
         """Return every revision, newest first, at most ``limit``."""
-        if limit is not None and limit < 0:
-            raise InvalidInputError(f"limit is {limit}.", hint="Use 0 or more, or leave it out.")
+        most = checked_limit(limit)
         with self._kernel.read() as view:
             name = check_identifier(environment, "environment")
-            return view.deployments.history(self._model, name, 2**31 if limit is None else limit)
+            return view.deployments.history(self._model, name, most)
 
     def at(self, moment: datetime, environment: str = PRODUCTION) -> Deployment | None:
         """Return what served ``environment`` at ``moment``, or None.

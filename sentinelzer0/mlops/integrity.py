@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from typing import BinaryIO
 from sentinelzer0.domain.identity import Actor, subject_of_version
 from sentinelzer0.domain.manifests import ContentKind, Manifest, StoredContent
 from sentinelzer0.domain.versions import Version
-from sentinelzer0.errors import IntegrityError, NotFoundError, VersionNotFoundError
+from sentinelzer0.errors import (
+    AlreadyExistsError,
+    IntegrityError,
+    NotFoundError,
+    StorageFullError,
+    StorageUnavailableError,
+    VersionNotFoundError,
+)
 from sentinelzer0.kernel import Kernel, Reader
 
 MAX_NAMED_PROBLEMS = 3
@@ -72,14 +80,27 @@ def view_path(kernel: Kernel, version: Version) -> Path:
 
     A damaged blob cannot be made readable; the path is then returned although nothing is there.
     """
-    directory = kernel.layout.version_directory(version.model, version.version)
-    path = directory if version.kind == ContentKind.DIRECTORY.value else directory / version.filename
-    if version.deleted_at is None and not path.exists():
+    path = kernel.layout.view_of(
+        version.model, version.version, "" if version.kind == ContentKind.DIRECTORY.value else version.filename
+    )
+    if version.deleted_at is None and not os.path.exists(path):  # noqa: PTH110 - half the time, for every version listed
         try:
             kernel.blobs.link(content_of(version), path)
         except IntegrityError:
             return path
     return path
+
+
+def readable_path(kernel: Kernel, version: Version) -> Path:
+    """Return where a version can be read, whether or not its view could be built.
+
+    The view is a convenience: that it cannot be written must not keep anybody from reading the catalogue.
+    """
+    try:
+        return view_path(kernel, version)
+    except (OSError, AlreadyExistsError, StorageFullError, StorageUnavailableError):
+        directory = kernel.layout.version_directory(version.model, version.version)
+        return directory if version.kind == ContentKind.DIRECTORY.value else directory / version.filename
 
 
 def hash_in_full(kernel: Kernel, version: Version) -> list[str]:
@@ -111,7 +132,7 @@ def problems(kernel: Kernel, version: Version) -> list[str]:
     Returns:
         What is wrong, in plain words; empty when all is intact.
     """
-    path = view_path(kernel, version)  # first: a new link changes the stat key of the bytes
+    path = readable_path(kernel, version)  # first: a new link changes the stat key of the bytes
     found = hash_in_full(kernel, version)
     try:
         return found or kernel.blobs.view_problems(content_of(version), path)
@@ -165,9 +186,9 @@ def require_version(view: Reader, model: str, version: str) -> Version:
     """
     found = view.versions.get(model, version)
     if found is None:
-        of_model = "" if model == "default" else f" of model {model}"
+        of_model = "" if model == "default" else f" of model {model!r:.200}"
         raise VersionNotFoundError(
-            f"There is no version {version!r}{of_model}.", hint="List them: sentinelzer0 versions list"
+            f"There is no version {version!r:.200}{of_model}.", hint="List them: sentinelzer0 versions list"
         )
     if found.deleted_at is not None:
         raise VersionNotFoundError(f"Version {version} was deleted on {found.deleted_at:%Y-%m-%d %H:%M} UTC.")

@@ -329,9 +329,7 @@ class ModelRegistry:
         """
         return install_policy(self.kernel, policy, set_by=set_by, reason=reason)
 
-    def break_glass(
-        self, version: str, promoted_by: str, reason: str, *, model: str = DEFAULT_MODEL
-    ) -> RegistryEntry:
+    def break_glass(self, version: str, promoted_by: str, reason: str, *, model: str = DEFAULT_MODEL) -> RegistryEntry:
         """Put a registered version into production without approval, loudly: for emergencies, with a reason.
 
         Only the approval, the gates and the stage are skipped; the bytes are verified as always.
@@ -367,9 +365,7 @@ class ModelRegistry:
             tx.record(None, *subjects, digest=request.digest, reason=notes, detail={"target": target.value})
         return request
 
-    def _move(
-        self, tx: Transaction, request: ApprovalRequest, before: Version, entry: Entry
-    ) -> tuple[Version, Entry]:
+    def _move(self, tx: Transaction, request: ApprovalRequest, before: Version, entry: Entry) -> tuple[Version, Entry]:
         after = approvals.moved(before, request.to_stage)
         if after.stage is ModelStage.ARCHIVED:
             check_not_serving(tx, before)

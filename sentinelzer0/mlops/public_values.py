@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from sentinelzer0.domain.registry import Entry
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
+from sentinelzer0.errors import InvalidInputError
 
 T = TypeVar("T")
+NO_LIMIT = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class ModelMetadata:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; the time is ISO-8601."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)}
         return row | {"created_at": self.created_at.isoformat(), "status": self.status.value, "tags": list(self.tags)}
 
     @classmethod
@@ -149,7 +152,7 @@ class RegistryEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; times are ISO-8601."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)}
         for name in ("registered_at", "promoted_at", "last_health_check"):
             row[name] = None if row[name] is None else row[name].isoformat()
         return row | {"stage": self.stage.value, "tags": list(self.tags)}
@@ -161,6 +164,19 @@ class RegistryEntry:
         for name in ("registered_at", "promoted_at", "last_health_check"):
             row[name] = None if row.get(name) is None else datetime.fromisoformat(row[name])
         return cls(**row)
+
+
+def checked_limit(limit: object) -> int:
+    """Return how many items at most; None means all.
+
+    Raises:
+        InvalidInputError: Not a whole number, or negative.
+    """
+    if limit is None:
+        return NO_LIMIT
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise InvalidInputError(f"limit is {limit!r:.100}.", hint="Use 0 or more, or leave it out.")
+    return min(limit, NO_LIMIT)
 
 
 class LiveView(Mapping[str, T], Generic[T]):

@@ -14,39 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from sentinelzer0.domain.deployments import Cause
-from sentinelzer0.domain.identity import (
-    DEFAULT_MODEL,
-    check_identifier,
-    check_label,
-    check_tags,
-    check_text,
-    subject_of_version,
-)
-from sentinelzer0.domain.manifests import StoredContent
-from sentinelzer0.domain.versions import (
-    Version,
-    VersionStatus,
-    check_document,
-    check_metrics,
-    promoted,
-)
-from sentinelzer0.errors import AlreadyExistsError, InvalidInputError, VersionNotFoundError
-from sentinelzer0.kernel import Kernel, write_json
+from sentinelzer0.domain.identity import DEFAULT_MODEL, check_tags, check_text, subject_of_version
+from sentinelzer0.domain.versions import Version, VersionStatus, promoted
+from sentinelzer0.errors import InvalidInputError, VersionNotFoundError
+from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.public_values import LiveView, ModelMetadata, ModelVersion, public_metadata
-from sentinelzer0.mlops.version_facts import comparison_of, immutable_facts, lineage_of
+from sentinelzer0.mlops import version_intake as intake
+from sentinelzer0.mlops.public_values import LiveView, ModelMetadata, ModelVersion, checked_limit, public_metadata
+from sentinelzer0.mlops.version_facts import comparison_of, lineage_of
 from sentinelzer0.mlops.version_rules import (
     check_direct_promotion,
-    check_new,
     check_not_serving,
     check_unreferenced,
     enter_production,
-    generated_name,
 )
 
 __all__ = ["ModelMetadata", "ModelVersion", "ModelVersionManager", "VersionStatus"]
 
-CREATE = "version:content:create"
 PROMOTE = "version:stage:promote"
 DELETE = "version:content:delete"
 EDIT = "version:notes:edit"
@@ -141,28 +125,25 @@ class ModelVersionManager:
             InvalidNameError: A name is not acceptable.
             InvalidMetricError: A metric is not a finite number.
         """
-        facts: dict[str, Any] = {
-            "model": check_identifier(model, "model"),
-            "created_by": check_label(created_by, "person's name"),
-            "training_metrics": check_metrics(training_metrics, "training_metrics"),
-            "validation_metrics": check_metrics(validation_metrics, "validation_metrics"),
-            "test_metrics": check_metrics(test_metrics, "test_metrics"),
-            "hyperparameters": check_document(hyperparameters, "hyperparameters"),
-            "architecture": check_document(architecture, "architecture"),
-            "notes": check_text(notes, "notes"),
-            "tags": check_tags(tags),
-            "framework": check_text(framework, "framework"),
-            "framework_version": check_text(framework_version, "framework version"),
-            "model_type": check_text(model_type, "model type"),
-            "training_dataset": check_text(training_dataset, "training dataset"),
-            "parent_version": parent_version,
-        }
-        name = None if version is None else check_identifier(version, "version")
-        if name is not None:
-            self._check_free(facts, name)
-        content = self.kernel.blobs.put(Path(model_path), progress=progress)
-        created = self._insert(facts, name, content)
-        self._publish(created)
+        facts = intake.checked_facts(
+            {
+                "model": model,
+                "created_by": created_by,
+                "training_metrics": training_metrics,
+                "validation_metrics": validation_metrics,
+                "test_metrics": test_metrics,
+                "hyperparameters": hyperparameters,
+                "architecture": architecture,
+                "notes": notes,
+                "tags": tags,
+                "framework": framework,
+                "framework_version": framework_version,
+                "model_type": model_type,
+                "training_dataset": training_dataset,
+                "parent_version": parent_version,
+            }
+        )
+        created = intake.take_in(self.kernel, model_path, version, facts, progress)
         return self._public(created)
 
     def get_version(self, version: str, *, model: str = DEFAULT_MODEL) -> ModelVersion | None:
@@ -193,8 +174,7 @@ class ModelVersionManager:
             InvalidInputError: An unknown status, or a negative limit.
             VersionNotFoundError: The cursor names no version.
         """
-        if limit is not None and limit < 0:
-            raise InvalidInputError(f"limit is {limit}.", hint="Use 0 or more, or leave it out.")
+        most = checked_limit(limit)
         wanted = None if status is None else _status(status)
         with self.kernel.read() as view:
             before = None
@@ -203,9 +183,7 @@ class ModelVersionManager:
                 if last is None:
                     raise VersionNotFoundError(f"The cursor {cursor!r} is no version.", hint="Start from the top.")
                 before = last.seq
-            found = view.versions.newest(
-                model, status=wanted, tags=check_tags(tags), before=before, limit=2**31 if limit is None else limit
-            )
+            found = view.versions.newest(model, status=wanted, tags=check_tags(tags), before=before, limit=most)
         return [self._public(item) for item in found]
 
     def get_latest_version(
@@ -239,6 +217,7 @@ class ModelVersionManager:
             ApprovalRequiredError: The policy in force demands an approval.
             IntegrityError: The bytes are not those that were registered.
             InUseError: A version that serves production cannot be archived.
+            QuarantinedError: It was rolled back from and not released.
         """
         target = _status(target_status)
         check_text(reason, "reason")
@@ -341,8 +320,7 @@ class ModelVersionManager:
             after = replace(before, deleted_at=tx.now)
             tx.versions.put(after, before)
             tx.record(digest=before.digest, reason=check_text(reason, "reason"), detail={"force": bool(force)})
-        self.kernel.blobs.remove_view(self.kernel.layout.version_directory(model, version))
-        self.kernel.layout.metadata_file(model, version).unlink(missing_ok=True)
+        intake.unpublish(self.kernel, after)
         return True
 
     def edit_version(
@@ -384,51 +362,15 @@ class ModelVersionManager:
         with self.kernel.read() as view:
             return lineage_of(view, integrity.require_version(view, model, version))
 
-    def _check_free(self, facts: dict[str, Any], name: str) -> None:
-        """Refuse a taken name before any byte is copied; the transaction decides again."""
-        subject = subject_of_version(facts["model"], name)
-        with self.kernel.read() as view:
-            try:
-                check_new(view, facts, name)
-            except AlreadyExistsError as refusal:
-                error = refusal
-            else:
-                return
-        raise self.kernel.refuse(facts["created_by"], CREATE, (subject,), error)
-
-    def _insert(self, facts: dict[str, Any], name: str | None, content: StoredContent) -> Version:
-        subjects = () if name is None else (subject_of_version(facts["model"], name),)
-        with self.kernel.begin(facts["created_by"], CREATE, *subjects) as tx:
-            chosen = name or generated_name(tx, facts["model"])
-            check_new(tx, facts, chosen)
-            version = Version(
-                seq=tx.next_seq,
-                version=chosen,
-                digest=content.digest,
-                kind=content.kind.value,
-                size=content.size,
-                filename=content.filename,
-                created_at=tx.now,
-                **facts,
-            )
-            tx.versions.put(version)
-            tx.record(None, subject_of_version(version.model, chosen), digest=version.digest)
-        return version
-
     def _public(self, version: Version) -> ModelVersion:
         return ModelVersion(
             version.version,
             version.status,
             public_metadata(version),
-            integrity.view_path(self.kernel, version),
+            integrity.readable_path(self.kernel, version),
             version.model,
             version.stage,
         )
-
-    def _publish(self, version: Version) -> None:
-        """Write the readable files of a committed version."""
-        integrity.view_path(self.kernel, version)
-        write_json(self.kernel.layout.metadata_file(version.model, version.version), immutable_facts(version))
 
 
 def _status(value: VersionStatus | str) -> VersionStatus:

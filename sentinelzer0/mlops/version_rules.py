@@ -8,11 +8,13 @@ from typing import Any
 
 from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION
+from sentinelzer0.domain.registry import ApprovalStatus, effective
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
 from sentinelzer0.errors import (
     AlreadyExistsError,
     ApprovalRequiredError,
     InUseError,
+    QuarantinedError,
     VersionNotFoundError,
 )
 from sentinelzer0.kernel import Reader, Transaction
@@ -52,7 +54,10 @@ def check_direct_promotion(tx: Transaction, version: Version, target: VersionSta
 
     Raises:
         ApprovalRequiredError: It does not.
+        QuarantinedError: The version was rolled back from; nobody released it.
     """
+    if target is VersionStatus.PRODUCTION and version.quarantined_at is not None:
+        raise quarantined(version)
     policy = tx.policies.in_force().policy()
     registered = tx.registry.entry(version.model, version.version) is not None
     if registered and policy.needs_approval(target.value):
@@ -68,27 +73,43 @@ def check_direct_promotion(tx: Transaction, version: Version, target: VersionSta
     return "not needed for this stage" if registered else f"not registered: waived by policy {policy.name}"
 
 
-def check_new(view: Reader, facts: dict[str, Any], name: str) -> None:
-    """Refuse a version whose name is taken or whose parent does not exist.
+def check_free_name(view: Reader, model: str, name: str) -> None:
+    """Refuse a name that is taken.
 
     Raises:
-        AlreadyExistsError: The name is taken, also by a deleted version or in another case.
-        VersionNotFoundError: The parent does not exist.
+        AlreadyExistsError: It is, also by a deleted version or in another case.
     """
-    model = facts["model"]
     if (taken := view.versions.same_name(model, name)) is not None:
         how = "was used by a deleted version" if taken.deleted_at is not None else "exists already"
         other = "" if taken.version == name else f" as {taken.version!r}, which differs only in case"
         raise AlreadyExistsError(
             f"Version {name!r} {how}{other}.", hint="Versions are never overwritten: choose another name."
         )
-    if facts["parent_version"] is not None:
-        parent = view.versions.get(model, facts["parent_version"])
-        if parent is None or parent.deleted_at is not None:
-            raise VersionNotFoundError(
-                f"The parent version {facts['parent_version']!r} does not exist.",
-                hint="Create the parent first, or leave parent_version out.",
-            )
+
+
+def check_parent(view: Reader, model: str, parent_version: str | None) -> None:
+    """Refuse a parent that does not exist.
+
+    Raises:
+        VersionNotFoundError: It never did, or was deleted.
+    """
+    if parent_version is None:
+        return
+    parent = view.versions.get(model, parent_version)
+    if parent is None or parent.deleted_at is not None:
+        raise VersionNotFoundError(
+            f"The parent version {parent_version!r:.200} does not exist.",
+            hint="Create the parent first, or leave parent_version out.",
+        )
+
+
+def quarantined(version: Version) -> QuarantinedError:
+    """Return the error that a version was rolled back from and not released."""
+    return QuarantinedError(
+        f"{version.version} is quarantined since {version.quarantined_at:%Y-%m-%d %H:%M} UTC: "
+        f"{version.quarantine_reason or 'it was rolled back from'}.",
+        hint=f"A person releases it: sentinelzer0 rollback release {version.version} --reason …",
+    )
 
 
 def check_not_serving(tx: Transaction, version: Version) -> None:
@@ -114,7 +135,9 @@ def check_unreferenced(tx: Transaction, version: Version, *, force: bool) -> Non
     children = tx.versions.children(version.model, version.version)
     if children:
         raise InUseError(f"{version.version} is the parent of {children[0].version}.", hint="Delete that one first.")
-    pending = [r for r in tx.registry.requests(version.model, version.version) if r.status.value == "pending"]
+    policy = tx.policies.in_force_digest() or ""
+    requests = tx.registry.requests(version.model, version.version)
+    pending = [r for r in requests if effective(r, tx.now, version.digest, policy).status is ApprovalStatus.PENDING]
     if pending:
         raise InUseError(
             f"{version.version} has the pending request {pending[0].request_id}.", hint="Withdraw or reject it first."

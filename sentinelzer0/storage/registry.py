@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
+from sentinelzer0.domain.identity import is_name
 from sentinelzer0.domain.policies import Policy, parse_policy
 from sentinelzer0.domain.registry import ApprovalRequest, Entry, Evidence
 from sentinelzer0.storage.codec import Codec
@@ -117,11 +118,15 @@ class RegistryRows:
 
     def entry(self, model: str, version: str) -> Entry | None:
         """Return a version's entry, or None."""
+        if not (is_name(model) and is_name(version)):
+            return None
         row = self._connection.first(_entry, {"model": model, "version": version})
         return None if row is None else ENTRY.decode(row)
 
     def entries(self, model: str, stage: str | None = None) -> list[Entry]:
         """Return a model's entries in the order of registration, or those of one stage, newest version first."""
+        if not is_name(model):
+            return []
         statement = _entries if stage is None else _entries_of_stage
         return [ENTRY.decode(r) for r in self._connection.rows(statement, {"model": model, "stage": stage})]
 
@@ -131,6 +136,8 @@ class RegistryRows:
 
     def request(self, request_id: str) -> ApprovalRequest | None:
         """Return a request as stored, or None."""
+        if not is_name(request_id):
+            return None
         row = self._connection.first(_request, {"request_id": request_id})
         return None if row is None else REQUEST.decode(row)
 

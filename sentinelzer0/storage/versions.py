@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, or_, select, union
 
-from sentinelzer0.domain.identity import fold
+from sentinelzer0.domain.identity import fold, is_name
 from sentinelzer0.domain.versions import Version, VersionStatus
 from sentinelzer0.storage.codec import Codec, decode_time, encode_time
 from sentinelzer0.storage.database import Connection, Statement, Upsert
@@ -83,6 +83,8 @@ class VersionRows:
 
     def get(self, model: str, version: str) -> Version | None:
         """Return a version, also a deleted one, or None."""
+        if not (is_name(model) and is_name(version)):
+            return None
         row = self._connection.first(_get, {"model": model, "version": version})
         return None if row is None else CODEC.decode(row)
 
@@ -123,6 +125,8 @@ class VersionRows:
             before: Only versions older than this sequence number.
             limit: At most so many.
         """
+        if not is_name(model):
+            return []
         parameters: dict[str, Any] = {"model": model, "before": 2**62 if before is None else before, "limit": limit}
         if status is not None:
             stage = status.value
@@ -137,6 +141,8 @@ class VersionRows:
 
     def production(self, model: str) -> Version | None:
         """Return the version of stage production that entered it last."""
+        if not is_name(model):
+            return None
         row = self._connection.first(_production, {"model": model})
         return None if row is None else CODEC.decode(row)
 
