@@ -120,10 +120,12 @@ def results_page(results: dict[str, Any]) -> Iterator[Block]:
         ["requests", str(a["total_requests"]), str(b["total_requests"]), "", ""],
         ["failed", str(a["failed_requests"]), str(b["failed_requests"]), "", ""],
     ]
-    for metric, compared in results["comparison"].items():
+    primary = significance["metric"]
+    ordered = sorted(results["comparison"].items(), key=lambda item: item[0] != primary)
+    for metric, compared in ordered:
         rows.append(
             [
-                [strong(metric)] if metric == significance["metric"] else metric,
+                [strong(metric)] if metric == primary else metric,
                 values.number(compared["model_a"]),
                 values.number(compared["model_b"]),
                 values.signed(compared["difference"]),

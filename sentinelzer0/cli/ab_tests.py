@@ -143,7 +143,7 @@ def show(ctx: typer.Context, test: _Test) -> None:
 def route(
     ctx: typer.Context,
     test: _Test,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="The unit that stays in its arm.")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="The unit that stays in its arm.")] = None,
 ) -> None:
     """Print the version that answers a request; the same key always gets the same one."""
     session: Session = ctx.obj

@@ -19,8 +19,6 @@ from sentinelzer0.domain.identity import subject_of_version
 from sentinelzer0.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sentinelzer0.domain.audit import AuditRecord
     from sentinelzer0.mlops.audit_trail import AuditReport
 
@@ -44,11 +42,10 @@ def list_(
     wanted = subject_of_version(session.model, version) if version is not None else subject
     with session.workspace() as workspace:
         found = workspace.audit.records(wanted, limit=limit + 1, before=cursor)
-        now = workspace.kernel.now()
     page = found[:limit]
     session.emit(
         [item.to_dict() for item in page],
-        lambda: _records(page, now),
+        lambda: _records(page),
         names=[str(item.seq) for item in page],
         next_cursor=str(page[-1].seq) if len(found) > limit else None,
     )
@@ -111,7 +108,7 @@ def export(
 @app.command("prove", cls=Verb)
 def prove(
     ctx: typer.Context,
-    record: Annotated[int | None, typer.Argument(metavar="[RECORD]", help="Prove that it is part of the log.")] = None,
+    record: Annotated[int | None, typer.Argument(metavar="RECORD", help="Prove that it is part of the log.")] = None,
     *,
     since: Annotated[
         int | None, typer.Option(help="Prove that the log only grew since it had so many records.")
@@ -131,7 +128,7 @@ def prove(
     session.emit(proof, lambda: _proof(proof, said), names=proof["path"])
 
 
-def _records(page: list[AuditRecord], now: datetime) -> list[Block]:
+def _records(page: list[AuditRecord]) -> list[Block]:
     rows: list[list[Cell]] = []
     for item in page:
         refused = item.outcome.value == "refused"
@@ -139,8 +136,8 @@ def _records(page: list[AuditRecord], now: datetime) -> list[Block]:
         rows.append(
             [
                 dim(str(item.seq)),
-                [values.absolute(item.time), dim(f"  {values.relative(item.time, now)}")],
-                [item.actor.name, dim(f" ({item.actor.auth})")],
+                values.absolute(item.time),
+                item.actor.name,
                 bad(f"✗ {item.action} refused") if refused else item.action,
                 name(subject.removeprefix("version:default/")),
                 item.reason,
@@ -181,7 +178,7 @@ def _report(report: AuditReport) -> Iterator[Block]:
 def _exported(data: dict[str, Any]) -> Iterator[Block]:
     yield line(good("✓ "), f"{data['records']} records exported to {data['directory']}")
     yield line(dim("root "), data["root"], indent=2)
-    yield line(dim("key  "), data["vkey"], indent=2)
+    yield line(dim("key  "), data["vkey"], indent=2, whole=True)
     yield next_command(f"python3 {data['verifier']} {data['directory']} --vkey '{data['vkey']}'")
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from sentinelzer0.cli.blocks import good, line, next_command, warn
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session
 
-app = noun("Copy the workspace while it is in use.")
+app = single()
 
 
 @app.command("backup", cls=Verb)

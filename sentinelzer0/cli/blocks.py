@@ -42,10 +42,12 @@ class Line:
     Attributes:
         pieces: Joined without blanks.
         indent: How many blanks its lines begin with.
+        whole: Whether no line end is put into it, so that it can be copied as one.
     """
 
     pieces: tuple[Piece, ...]
     indent: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,9 @@ class Table:
 Block = Line | Facts | Table
 
 
-def line(*pieces: Piece, indent: int = 0) -> Line:
+def line(*pieces: Piece, indent: int = 0, whole: bool = False) -> Line:
     """Return a paragraph."""
-    return Line(pieces, indent)
+    return Line(pieces, indent, whole)
 
 
 def plain(text: object) -> Marked:
@@ -126,4 +128,4 @@ def next_command(*commands: str) -> Line:
     for index, command in enumerate(commands):
         pieces += [dim("  or  ")] if index else []
         pieces.append(strong(command))
-    return Line(tuple(pieces))
+    return Line(tuple(pieces), whole=True)

@@ -10,14 +10,14 @@ import typer
 
 from sentinelzer0.cli import values
 from sentinelzer0.cli.blocks import Block, dim, good, line
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session
 
 if TYPE_CHECKING:
     from sentinelzer0.maintenance.collection import Collection
 
-app = noun("Remove bytes that nothing refers to.")
+app = single()
 
 
 @app.command("collect", cls=Verb)

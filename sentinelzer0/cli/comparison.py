@@ -64,7 +64,7 @@ class Row:
 def compare(
     ctx: typer.Context,
     version1: Annotated[str, typer.Argument(metavar="VERSION1", help="The older one, or the only one named.")],
-    version2: Annotated[str | None, typer.Argument(metavar="[VERSION2]", help="The newer one.")] = None,
+    version2: Annotated[str | None, typer.Argument(metavar="VERSION2", help="The newer one.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Equal fields too.")] = False,
     target: Annotated[

@@ -22,7 +22,7 @@ def show(
 ) -> None:
     """Show every setting in force."""
     session: Session = ctx.obj
-    settings = [] if session.config is None else list(session.config.settings.values())
+    settings = list(session.config.settings.values())
     rows: list[list[Cell]] = []
     for setting in settings:
         row: list[Cell] = [setting.key, strong(setting.value) if setting.value else dim("empty")]

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 
-app = noun("One model's story from training to rollback, on real network data.")
+app = single()
 
 
 @app.command("demo", cls=Verb)

@@ -9,14 +9,14 @@ import typer
 
 from sentinelzer0.cli.blocks import Block, Cell, Piece, Table, bad, dim, good, line, next_command, warn
 from sentinelzer0.cli.exit_codes import ExitCode
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session, check_exists
 
 if TYPE_CHECKING:
     from sentinelzer0.maintenance.report import Report
 
-app = noun("Examine the workspace.")
+app = single()
 
 
 @app.command("doctor", cls=Verb)

@@ -61,6 +61,10 @@ def painted(text: str, *, colour: bool) -> str:
     return _NAME.sub(rf"\1{_CYAN}\2{_OFF}", text)
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our output has seen enough; typer would turn the broken pipe itself into a failure."""
+
+
 class Verb(TyperCommand):
     """A command with readable help."""
 
@@ -68,11 +72,22 @@ class Verb(TyperCommand):
         """Return the help text, painted when the terminal takes colours."""
         return painted(super().get_help(ctx), colour=_colour_of(ctx))
 
+    def get_help_option_names(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the parser's interface
+        """Return what asks for help."""
+        return ["-h", "--help"]
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - the list of verbs wraps, it need not cut
+        """Return what a list of verbs says: the first half of the sentence."""
+        return re.split(r"[;:.]", self.help or "", maxsplit=1)[0]
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, once the session knows by its full name which one it is."""
         typed = ctx.command_path.split()[1:]
         ctx.obj.command = " ".join(ALIASES.get(typed[0], typed)) if typed else self.name
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
 
 class Verbs(TyperGroup):
@@ -81,6 +96,10 @@ class Verbs(TyperGroup):
     def get_help(self, ctx: Any) -> str:
         """Return the help text, painted when the terminal takes colours."""
         return painted(super().get_help(ctx), colour=_colour_of(ctx))
+
+    def get_help_option_names(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the parser's interface
+        """Return what asks for help."""
+        return ["-h", "--help"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Show the help instead of complaining when no verb is given."""
@@ -94,11 +113,20 @@ def noun(summary: str, *, cls: type[Verbs] = Verbs) -> typer.Typer:
     return typer.Typer(
         cls=cls,
         help=summary,
+        callback=_nothing,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
+
+
+def single() -> typer.Typer:
+    """Return an empty application for a noun that is a command itself."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _nothing() -> None:
+    """Make typer keep a noun although it has one verb only."""
 
 
 def _colour_of(ctx: Any) -> bool:

@@ -9,11 +9,11 @@ import typer
 
 from sentinelzer0.cli.backup import as_dict
 from sentinelzer0.cli.blocks import good, line, next_command
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session
 
-app = noun("Take over a directory of version 3.3.")
+app = single()
 
 
 @app.command("import-legacy", cls=Verb)

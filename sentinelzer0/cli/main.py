@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -14,15 +15,23 @@ import typer
 
 from sentinelzer0.cli.commands import ALIASES, NOUNS
 from sentinelzer0.cli.exit_codes import ExitCode, exit_code_of
-from sentinelzer0.cli.help import Verbs, overview, wants_colour
+from sentinelzer0.cli.help import ReaderGoneError, Verbs, overview, wants_colour
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import SCHEMA_VERSION, Session, print_json
-from sentinelzer0.errors import SentinelError
+from sentinelzer0.errors import InvalidInputError, SentinelError
 from sentinelzer0.mlops import __version__
 
 NAMES = ("sentinelzer0", "sz0")
-_WITH_VALUE = ("-w", "--workspace", "--model", "--environment", "--actor", "-o", "--output")
-_WITHOUT_VALUE = ("-q", "--quiet", "--no-color")
+_WITH_VALUE = {
+    "-w": "workspace",
+    "--workspace": "workspace",
+    "--model": "model",
+    "--environment": "environment",
+    "--actor": "actor",
+    "-o": "output",
+    "--output": "output",
+}
+_WITHOUT_VALUE = {"-q": "quiet", "--quiet": "quiet", "--no-color": "no_color"}
 # The parent classes of typer's BadParameter: its parser's usage error, and the base of all its errors.
 UsageError: Any = typer.BadParameter.__mro__[1]
 ParserError: Any = typer.BadParameter.__mro__[2]
@@ -46,7 +55,7 @@ class Root(Verbs):
         """Find the command, or say what comes close."""
         if args and not args[0].startswith("-") and args[0] not in NOUNS and args[0] not in ALIASES:
             close = get_close_matches(args[0], self.list_commands(ctx))
-            hint = f" Did you mean {' or '.join(close)}?" if close else " See: sz0 --help"
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -66,29 +75,15 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback(invoke_without_command=True)
-def root(
-    ctx: typer.Context,
-    *,
-    workspace: Annotated[str | None, typer.Option("--workspace", "-w")] = None,
-    model: Annotated[str | None, typer.Option()] = None,
-    environment: Annotated[str | None, typer.Option()] = None,
-    actor: Annotated[str | None, typer.Option()] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color")] = False,
-    version: Annotated[bool, typer.Option("--version")] = False,
-) -> None:
-    """Read the global options."""
+def root(*, version: Annotated[bool, typer.Option("--version")] = False) -> None:
+    """Show the version."""
     if version:
         sys.stdout.write(f"sentinelzer0 {__version__}\n")
         raise typer.Exit
-    flags = {"workspace": workspace, "model": model, "environment": environment, "actor": actor, "output": output}
-    ctx.obj.configure(flags, quiet=quiet, no_color=no_color)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,13 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the name of the program; None takes them from ``sys.argv``.
     """
     session = Session()
+    logging.basicConfig(level=logging.ERROR, format="alert: %(message)s", stream=sys.stderr, force=True)
     try:
         return _run(session, list(sys.argv[1:] if arguments is None else arguments))
     except ParserError as error:
         return _report(session, error.format_message(), _usage_hint(error), "usage", ExitCode.USAGE)
     except SentinelError as error:
         return _report(session, error.message, error.hint, error.code, exit_code_of(error))
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGoneError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return ExitCode.OK
     except (KeyboardInterrupt, typer.Abort):
@@ -118,22 +114,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(session, f"{type(error).__name__}: {error}", hint, "defect", ExitCode.FAILURE)
 
 
-def hoisted(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with the global options first, so that they may stand anywhere before ``--``."""
-    first: list[str] = []
+def separated(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the global options, which may stand anywhere before ``--``, and what is left.
+
+    Raises:
+        InvalidInputError: One that needs a value has none.
+    """
+    given: dict[str, str] = {}
     rest: list[str] = []
     remaining = iter(arguments)
     for argument in remaining:
+        flag, equals, value = argument.partition("=")
         if argument == "--":
-            return [*first, *rest, argument, *remaining]
-        flag = argument.partition("=")[0]
-        if argument in _WITHOUT_VALUE or (flag in _WITH_VALUE and "=" in argument):
-            first.append(argument)
-        elif argument in _WITH_VALUE:
-            first += [argument, *[value for value in [next(remaining, None)] if value is not None]]
+            return given, [*rest, argument, *remaining]
+        if argument in _WITHOUT_VALUE:
+            given[_WITHOUT_VALUE[argument]] = "yes"
+        elif flag in _WITH_VALUE:
+            found = value if equals else next(remaining, "")
+            if not found:
+                raise InvalidInputError(f"{flag} needs a value.", hint="See: sz0 --help")
+            given[_WITH_VALUE[flag]] = found
         else:
             rest.append(argument)
-    return [*first, *rest]
+    return given, rest
 
 
 def _run(session: Session, arguments: list[str]) -> int:
@@ -142,8 +145,8 @@ def _run(session: Session, arguments: list[str]) -> int:
     if f"_{program.upper()}_COMPLETE" in os.environ:
         load("typer.completion").completion_init()
     else:
-        arguments = hoisted(arguments)
-        session.no_color = "--no-color" in arguments
+        given, arguments = separated(arguments)
+        session.configure(given)
     code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False, obj=session)
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.OK

@@ -27,7 +27,7 @@ app = noun("Policies: which changes need an approval, and which gates must hold.
 def show(
     ctx: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="default, strict or a TOML file; none: in force.")
+        str | None, typer.Argument(metavar="NAME|FILE", help="default, strict or a TOML file; none: in force.")
     ] = None,
     *,
     toml: Annotated[bool, typer.Option("--toml", help="As a file to edit and to set.")] = False,

@@ -47,7 +47,10 @@ def console_for(stream: TextIO, *, colour: bool, terminal: bool, width: int | No
 def show(blocks: Iterable[Block], console: Console) -> None:
     """Write blocks one below the other."""
     for block in blocks:
-        console.print(_renderable(block), soft_wrap=False, no_wrap=False, overflow="fold")
+        if isinstance(block, Line) and block.whole:
+            console.print(_text([" " * block.indent, *block.pieces]), soft_wrap=True)
+        else:
+            console.print(_renderable(block), overflow="fold")
 
 
 @contextmanager

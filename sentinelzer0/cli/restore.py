@@ -9,12 +9,12 @@ import typer
 
 from sentinelzer0.cli.backup import as_dict
 from sentinelzer0.cli.blocks import good, line, next_command
-from sentinelzer0.cli.help import Verb, noun
+from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.options import Yes
 from sentinelzer0.cli.session import Session
 
-app = noun("Make a workspace from a backup.")
+app = single()
 
 
 @app.command("restore", cls=Verb)

@@ -39,7 +39,7 @@ _Event = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the reques
 def run(
     ctx: typer.Context,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="The one to leave; none: what serves.")
+        str | None, typer.Argument(metavar="VERSION", help="The one to leave; none: what serves.")
     ] = None,
     *,
     reason: options.RequiredReason,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,39 +34,45 @@ ASCII = str.maketrans("▲▼●◐○◌→✓✗…─│└├·≥±⌫", "^
 
 
 class Session:
-    """The state of one run; ``configure`` is called with the global options.
+    """The state of one run; the settings are read when the first one is asked for.
 
     Attributes:
-        config: The settings in force.
         no_color: Whether ``--no-color`` was given.
         quiet: Whether nothing but data is written.
         command: The command that runs, as ``noun verb``.
     """
 
     def __init__(self) -> None:
-        self.config: config.Config | None = None
         self.no_color = False
         self.quiet = False
         self.command = ""
+        self._flags: dict[str, str | None] = {}
 
-    def configure(self, flags: Mapping[str, str | None], *, quiet: bool, no_color: bool) -> None:
-        """Read the settings; ``--quiet`` alone means ``--output quiet``."""
-        self.no_color, self.quiet = no_color, quiet
-        given = dict(flags)
-        if quiet and given.get("output") is None:
-            given["output"] = "quiet"
-        self.config = config.load(given)
+    def configure(self, given: Mapping[str, str]) -> None:
+        """Take over the global options; ``--quiet`` alone means ``--output quiet``."""
+        self._flags = {key: value for key, value in given.items() if key in config.KEYS}
+        self.no_color = "no_color" in given
+        self.quiet = "quiet" in given
+        if self.quiet:
+            self._flags.setdefault("output", "quiet")
 
-    def write_json(self) -> None:
-        """Write results as JSON from now on, whatever was asked for before."""
-        if self.config is not None:
-            self.config.settings["output"] = config.Setting("output", "json", "flag")
+    @cached_property
+    def config(self) -> config.Config:
+        """The settings in force.
+
+        Raises:
+            InvalidInputError: A file of settings, or a value in it, cannot be meant.
+        """
+        return config.load(self._flags)
 
     def setting(self, key: str) -> str:
         """Return a setting."""
-        if self.config is None:
-            self.config = config.load()
         return self.config[key]
+
+    def write_json(self) -> None:
+        """Write results as JSON from now on, whatever was asked for before."""
+        self._flags["output"] = "json"
+        self.__dict__.pop("config", None)
 
     @property
     def output(self) -> str:
@@ -215,6 +223,9 @@ class Session:
         )
 
 
+TRAILING = re.compile(r" +(?=\n)")
+
+
 class Encodable:
     """A text stream that spells in ASCII what its encoding has no character for."""
 
@@ -222,7 +233,8 @@ class Encodable:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write text, replaced where it cannot be encoded."""
+        """Write text without blanks at line ends, replaced where it cannot be encoded."""
+        text = TRAILING.sub("", text)
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
             text.encode(encoding)

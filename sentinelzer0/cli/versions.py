@@ -36,7 +36,7 @@ def create(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A model file, or a directory of files.")],
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Its name; left out, made of the time.")
+        str | None, typer.Argument(metavar="VERSION", help="Its name; left out, made of the time.")
     ] = None,
     *,
     metric: _Metrics = None,
@@ -144,7 +144,7 @@ def promote(
 @app.command("verify", cls=Verb)
 def verify(
     ctx: typer.Context,
-    versions: Annotated[list[str] | None, typer.Argument(metavar="[VERSION]...", help="Names; none means all.")] = None,
+    versions: Annotated[list[str] | None, typer.Argument(metavar="VERSION...", help="Names; none means all.")] = None,
 ) -> None:
     """Hash every byte of versions and compare; exit code 5 when one is not what was registered."""
     session: Session = ctx.obj
@@ -222,7 +222,7 @@ def path_(ctx: typer.Context, version: options.Version) -> None:
     session: Session = ctx.obj
     with session.workspace() as workspace:
         path = str(require(workspace, version, session.model).model_path)
-    session.emit({"version": version, "path": path}, lambda: [line(path)], names=[path])
+    session.emit({"version": version, "path": path}, lambda: [line(path, whole=True)], names=[path])
 
 
 def _created(made: ModelVersion) -> list[Block]:
