@@ -74,7 +74,7 @@ class RollbackManager:
         given = Path(rollback_dir)
         self._directory = self.kernel.layout.rollback if given == Path("models/rollback") else given
         self._thresholds = Thresholds()
-        self._rechecks: list[threading.Thread] = []
+        self._rechecks: set[threading.Thread] = set()
 
     @property
     def rollback_dir(self) -> Path:
@@ -307,10 +307,10 @@ class RollbackManager:
         Returns:
             Whether all are done.
         """
-        for thread in self._rechecks:
+        pending = tuple(self._rechecks)
+        for thread in pending:
             thread.join(timeout)
-        self._rechecks = [thread for thread in self._rechecks if thread.is_alive()]
-        return not self._rechecks
+        return not any(thread.is_alive() for thread in pending)
 
     def _run(self, order: Order) -> RollbackEvent:
         event = rollback_steps.execute(self.kernel, order)
@@ -321,24 +321,27 @@ class RollbackManager:
             thread = threading.Thread(
                 target=self._recheck, args=(event,), name=f"sentinelzer0-recheck-{event.event_id}"
             )
-            self._rechecks = [*(known for known in self._rechecks if known.is_alive()), thread]
+            self._rechecks.add(thread)
             thread.start()
         return event
 
     def _recheck(self, event: RollbackEvent) -> None:
         """Hash what was relied on, and go back further as long as that fails."""
         pending: RollbackEvent | None = event
-        while pending is not None and "recheck" in pending.details:
-            try:
-                following = rollback_steps.recheck(self.kernel, pending, SYSTEM)
-                self._rewrite(pending.event_id)
-            except SentinelError as error:
-                _log.critical("The re-hash after rollback %s: %s", pending.event_id, error)
-                return
-            pending = following
-            if pending is not None:
-                self._publish(pending)
-                self._track(pending)
+        try:
+            while pending is not None and "recheck" in pending.details:
+                checked = pending
+                try:
+                    pending = rollback_steps.recheck(self.kernel, checked, SYSTEM)
+                finally:
+                    self._rewrite(checked.event_id)
+                if pending is not None:
+                    self._publish(pending)
+                    self._track(pending)
+        except SentinelError as error:
+            _log.critical("The re-hash after rollback %s: %s", event.event_id, error)
+        finally:
+            self._rechecks.discard(threading.current_thread())
 
     def _publish(self, event: RollbackEvent) -> None:
         """Write the readable file of a committed event; it can be written again, so its failure is only told."""

@@ -184,7 +184,6 @@ def _switched(
         "rollback": event_id,
         "approval": "break-glass" if plan.break_glass else "known-good",
         "verification": str(verification),
-        "policy": tx.policies.in_force_digest(),
     }
     deployment = deploy(
         tx,

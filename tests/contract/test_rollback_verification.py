@@ -137,8 +137,10 @@ def test_when_the_hash_afterwards_fails_the_next_known_good_is_taken(
 def test_when_there_is_no_other_way_back_it_is_said_loudly(team: Team, caplog: pytest.LogCaptureFixture) -> None:
     team.serve("v1", "v2")
     damage_below_the_file_system(team, "v1")
-    team.rollback.execute_rollback("v2", triggered_by="alice", reason="errors")
+    event = team.rollback.execute_rollback("v2", triggered_by="alice", reason="errors")
     assert team.rollback.finish_rechecks(60)
+    written = json.loads((team.rollback.rollback_dir / f"{event.event_id}.json").read_text())
+    assert written["details"]["recheck"].startswith("failed")
     assert "no known-good version to go back to from v1" in caplog.text
     assert [record.levelname for record in caplog.records][-1] == "CRITICAL"
     assert team.serving() == {"v1": 1.0}
