@@ -130,13 +130,11 @@ class Kernel:
 
     def signer(self) -> Any:
         """Return what signs and verifies this workspace's checkpoints (loads the cryptography library)."""
-        signing: Any = import_module("sentinelzer0.storage.signing")
-        return signing.load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
+        return _signing().load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
 
     def signing_key_file(self) -> Path:
         """Return where the private signing key lies, or would lie; nothing is created."""
-        signing: Any = import_module("sentinelzer0.storage.signing")
-        path: Path = signing.key_file(self.workspace_id)
+        path: Path = _signing().key_file(self.workspace_id)
         return path
 
     def database_problems(self) -> list[str]:
@@ -254,9 +252,13 @@ def signed_text(workspace_id: str, vkey_file: Path, note: str) -> str:
     Raises:
         SentinelError: It is not validly signed.
     """
-    signing: Any = import_module("sentinelzer0.storage.signing")
-    text: str = signing.load_signer(workspace_id, vkey_file).verify(note)
+    text: str = _signing().load_signer(workspace_id, vkey_file).verify(note)
     return text
+
+
+def _signing() -> Any:
+    """Return the module that signs; it loads the cryptography library, which few use cases need."""
+    return import_module("sentinelzer0.storage.signing")
 
 
 def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:

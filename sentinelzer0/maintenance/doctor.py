@@ -113,7 +113,7 @@ def repair(kernel: Kernel, *, actor: str | Actor = SYSTEM) -> list[str]:
     if done or wrong_tags:
         with kernel.begin(actor, REPAIR, "workspace:this") as tx:
             if wrong_tags:
-                done.append(f"The tag index was built again: {tx.versions.rebuild_tag_index()} entries.")
+                done.append(f"The tag index was built again: {tx.state.rebuild_tag_index()} entries.")
             tx.record(None, "workspace:this", *subjects, detail={"done": done[:1000]})
     temps = collect(kernel, content_checks.CRASHED, temps_only=True, actor=actor).temps
     if temps:

@@ -183,11 +183,7 @@ def _insert(
     facts = found.facts
     stage, deprecated = _stage(found, past.stages.get(found.name), adoption=adoption)
     promoted = past.promoted.get(found.name)
-    left = None if stage is ModelStage.PRODUCTION else past.left.get(found.name)
-    if left is not None and promoted is not None and promoted > left[0]:
-        left = None
-    if left is not None:
-        facts.note("quarantined, because version 3.3 rolled back from it; a person releases it")
+    left = _left(found, past, stage)
     with kernel.begin(actor, IMPORT_VERSION, subject_of_version(DEFAULT_MODEL, found.name)) as tx:
         in_production = stage is ModelStage.PRODUCTION
         version = Version(
@@ -227,6 +223,15 @@ def _insert(
             detail["unknown_parent"] = found.parent
         tx.record(digest=content.digest, reason="taken over from version 3.3", detail=detail)
     return version
+
+
+def _left(found: Found, past: Past, stage: ModelStage) -> tuple[datetime, str] | None:
+    """Return when and why version 3.3 rolled back from the version, unless it was promoted again since."""
+    left, promoted = past.left.get(found.name), past.promoted.get(found.name)
+    if left is None or stage is ModelStage.PRODUCTION or (promoted is not None and promoted > left[0]):
+        return None
+    found.facts.note("quarantined, because version 3.3 rolled back from it; a person releases it")
+    return left
 
 
 def _stage(found: Found, registered: ModelStage | None, *, adoption: bool) -> tuple[ModelStage, bool]:

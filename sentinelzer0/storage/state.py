@@ -65,6 +65,10 @@ class StateRows:
         if isinstance(value, Version):
             versions.VersionRows(self._connection, _kept).put(value, previous)
 
+    def rebuild_tag_index(self) -> int:
+        """Make the index of tags again from the versions and return its length."""
+        return versions.rebuild_tag_index(self._connection)
+
     def restore_statistics(self) -> int:
         """Give every A/B test that has no statistics empty ones; return how many there are."""
         known = ab_tests.ABTestRows(self._connection, _kept).all()

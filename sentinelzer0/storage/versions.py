@@ -172,13 +172,6 @@ class VersionRows:
         """Return the stored tag index: model, tag, seq, status."""
         return [(r[0], r[1], r[2], r[3]) for r in self._connection.rows(_all_tags)]
 
-    def rebuild_tag_index(self) -> int:
-        """Make the tag index again from the versions and return its length."""
-        entries = [row for version in self.all() for row in _tag_rows(version)]
-        self._connection.run(_drop_all_tags)
-        self._connection.run_many(_add_tags, entries)
-        return len(entries)
-
     def with_digest(self, digest: str) -> Sequence[tuple[str, str]]:
         """Return (model, version) of the living versions with this content."""
         return [(row[0], row[1]) for row in self._connection.rows(_with_digest, {"digest": digest})]
@@ -193,6 +186,15 @@ class VersionRows:
         self._connection.run(
             _set_verified, {"digest": digest, "stat_key": json.dumps(stat_key), "verified_at": encode_time(at)}
         )
+
+
+def rebuild_tag_index(connection: Connection) -> int:
+    """Make the tag index again from the versions and return its length."""
+    found = [CODEC.decode(row) for row in connection.rows(_all)]
+    entries = [row for version in found for row in _tag_rows(version)]
+    connection.run(_drop_all_tags)
+    connection.run_many(_add_tags, entries)
+    return len(entries)
 
 
 def _tag_rows(version: Version) -> list[dict[str, Any]]:
