@@ -28,8 +28,8 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from sentinelzer0.domain.identity import DEFAULT_MODEL, check_identifier, check_label, check_text
-from sentinelzer0.errors import IllegalTransitionError, InvalidInputError
+from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, check_identifier, check_text
+from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidNameError
 from sentinelzer0.stats.comparison import Comparison, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric, metric_named
 
@@ -186,7 +186,7 @@ def new_test(
         InvalidInputError: Two equal arms, a share outside [0, 1], fewer than one sample, a threshold outside (0, 1),
             an unknown metric, or an unusable name.
     """
-    check = check_identifier if deployment is not None else check_label
+    check = check_identifier if deployment is not None else _check_name
     first, second = check(model_a, "version"), check(model_b, "version")
     if first == second:
         raise InvalidInputError(f"Both arms are {first!r}.", hint="Compare two different versions.")
@@ -204,7 +204,7 @@ def new_test(
         )
     return StoredTest(
         test_id=test_id,
-        test_name=check_label(test_name, "test name"),
+        test_name=_check_name(test_name, "test"),
         model_a=first,
         model_b=second,
         traffic_split=split,
@@ -323,6 +323,16 @@ def _key_bytes(key: object) -> bytes:
     raise InvalidInputError(
         f"{key!r:.60} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
     )
+
+
+def _check_name(value: object, what: str) -> str:
+    """Return one line of text; unlike a label it may hold a slash, as in "A/B of v2"."""
+    text = check_text(value, f"{what} name", required=True).strip()
+    if len(text) > MAX_LABEL or not text.isprintable():
+        raise InvalidNameError(
+            f"{text[:60]!r} cannot be a {what} name.", hint=f"Use one line of 1 to {MAX_LABEL} characters."
+        )
+    return text
 
 
 def _number(value: object) -> float | None:
