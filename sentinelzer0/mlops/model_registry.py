@@ -112,13 +112,14 @@ class ModelRegistry:
             before = integrity.require_version(tx, model, version)
             approvals.check_not_registered(tx, before)
             after, detail = approvals.registered(tx, before, wanted)
+            moved = after.stage is not before.stage and wanted is not ModelStage.DEVELOPMENT
             entry = Entry(
                 model=model,
                 version=version,
                 registered_at=tx.now,
                 registered_by=tx.actor.name,
-                promoted_at=tx.now if after.stage is not before.stage and wanted is after.stage else None,
-                promoted_by=tx.actor.name if after.stage is not before.stage and wanted is after.stage else None,
+                promoted_at=tx.now if moved else None,
+                promoted_by=tx.actor.name if moved else None,
                 tags=checked,
             )
             if after != before:
@@ -159,7 +160,7 @@ class ModelRegistry:
         with self.kernel.read() as view:
             stage = integrity.require_version(view, model, version).stage
             cap = view.policies.in_force().policy().canary_cap
-        if not 0 < share <= cap:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= cap:
             raise InvalidInputError(f"A canary share of {share!r} is not allowed.", hint=f"Use up to {cap:g}.")
         return self._request(model, version, stage, Target.CANARY, share, requested_by, notes)
 
@@ -387,7 +388,9 @@ class ModelRegistry:
 
     def _entry_names(self) -> list[str]:
         with self.kernel.read() as view:
-            return [entry.version for entry in view.registry.entries(DEFAULT_MODEL)]
+            names = [entry.version for entry in view.registry.entries(DEFAULT_MODEL)]
+            versions = [view.versions.get(DEFAULT_MODEL, name) for name in names]
+        return [found.version for found in versions if found is not None and found.deleted_at is None]
 
     def _request_ids(self) -> list[str]:
         with self.kernel.read() as view:
