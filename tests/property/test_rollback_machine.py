@@ -142,13 +142,18 @@ class RollbackMachine(RuleBasedStateMachine):
     def serve(self, name: str) -> None:
         """Bring a version into production from wherever it is."""
         known = self.model.versions[name]
-        if known.quarantined or not known.intact or known.stage == "production":
+        if not known.intact or known.stage == "production":
             return
         path = {"archived": ["development", "staging"], "development": ["staging"], "staging": []}[known.stage]
-        for status in [*path, "production"]:
+        for status in path:
             self.versions.promote_version(name, status)
-        self.model.give_traffic(name)
-        known.good = True
+            known.stage = status
+        self.attempt(
+            lambda: self.versions.promote_version(name, "production"), QuarantinedError if known.quarantined else None
+        )
+        if not known.quarantined:
+            self.model.give_traffic(name)
+            known.good = True
 
     @rule(name=names)
     def archive(self, name: str) -> None:
