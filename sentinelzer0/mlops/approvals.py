@@ -51,6 +51,16 @@ def checked_stage(value: ModelStage | str) -> ModelStage:
         raise InvalidInputError(f"{value!r} is not a stage.", hint=f"Use one of: {', '.join(ModelStage)}.") from error
 
 
+def check_share(share: object, cap: float) -> None:
+    """Accept a canary's share of the traffic.
+
+    Raises:
+        InvalidInputError: Not a number above 0, or above the policy's cap.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= cap:
+        raise InvalidInputError(f"A canary share of {share!r:.100} is not allowed.", hint=f"Use up to {cap:g}.")
+
+
 def require_entry(view: Reader, model: str, version: str) -> Entry:
     """Return a version's entry.
 

@@ -160,8 +160,7 @@ class ModelRegistry:
         with self.kernel.read() as view:
             stage = integrity.require_version(view, model, version).stage
             cap = view.policies.in_force().policy().canary_cap
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= cap:
-            raise InvalidInputError(f"A canary share of {share!r} is not allowed.", hint=f"Use up to {cap:g}.")
+        approvals.check_share(share, cap)
         return self._request(model, version, stage, Target.CANARY, share, requested_by, notes)
 
     def approve_promotion(self, request_id: str, approved_by: str, notes: str = "") -> RegistryEntry:
