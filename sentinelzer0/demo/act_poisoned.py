@@ -58,7 +58,7 @@ class LiveFacts:
 
     Attributes:
         overall: Recall of whatever served, over the latest labelled attacks.
-        reference: Recall of v2 on the same attacks.
+        reference: Recall of v2 on the same attacks, while answers of v3 are among them.
         own: Recall of v3 on the attacks that it answered.
         promoted_at: Request before which v3 was promoted.
         caught_at: Request before which it was rolled back.
@@ -153,14 +153,14 @@ def _promote(stage: Stage, facts: LiveFacts, production: Production) -> None:
 
 def _note(facts: LiveFacts, production: Production) -> None:
     """Keep the points of the chart; nothing is drawn of fewer than `SHOWN_FROM` attacks."""
-    at = production.served
-    for points, window in (
-        (facts.overall, production.overall),
-        (facts.reference, production.overall_compared),
-        (facts.own, production.own["v3"]),
-    ):
-        if window.attacks >= SHOWN_FROM and not (points is facts.own and facts.caught):
-            points.append((at, window.recall))
+    at, overall, own = production.served, production.overall, production.own["v3"]
+    if overall.attacks >= SHOWN_FROM:
+        facts.overall.append((at, overall.recall))
+    # While no answer of v3 is in the window, v2 asked about the same requests says the same.
+    if facts.promoted_at and not overall.equals(production.overall_compared):
+        facts.reference.append((at, production.overall_compared.recall))
+    if own.attacks >= SHOWN_FROM and not facts.caught:
+        facts.own.append((at, own.recall))
 
 
 def _check(stage: Stage, facts: LiveFacts, production: Production, version: str) -> HealthCheck:

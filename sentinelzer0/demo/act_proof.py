@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from sentinelzer0.demo.screen import Mark, short
 from sentinelzer0.demo.stage import Stage
@@ -22,7 +21,6 @@ _WORDS = {
     "version:content:create": "creates",
     "version:stage:promote": "moves to staging",
     "registry:entry:register": "registers",
-    "registry:health:update": "finds unhealthy",
     "ab_test:design:create": "designs the A/B test",
     "ab_test:state:start": "starts the A/B test",
     "ab_test:verdict:reach": "reaches the verdict",
@@ -104,7 +102,7 @@ def timeline(records: list[AuditRecord]) -> tuple[Happening, ...]:
         routine = record.action in _LEFT_OUT and not refused
         healthy = record.action == "registry:health:update" and record.detail.get("status") != "unhealthy"
         if not (routine or healthy):
-            found.append(Happening(record, _what(record), record.reason))
+            found.append(Happening(record, _what(record), _why(record)))
     return tuple(found)
 
 
@@ -121,9 +119,22 @@ def _what(record: AuditRecord) -> str:
             return f"rejects {names[0]}"
         case "rollback:production:execute":
             return f"rolls {names[0]} back to {names[1]}" if len(names) > 1 else f"rolls {names[0]} back"
-        case "version:content:create" | "registry:health:update" | "version:stage:promote":
+        case "registry:health:update":
+            return f"finds {names[0]} unhealthy"
+        case "version:content:create" | "version:stage:promote":
             return f"{word} {names[0]}" if names else word
     return word
+
+
+def _why(record: AuditRecord) -> str:
+    verdict = record.detail.get("verdict")
+    if not verdict:
+        return record.reason
+    low, high = verdict["interval"]
+    return (
+        f"F1 score {verdict['model_b']:.3f} against {verdict['model_a']:.3f}; "
+        f"the difference is {low:+.2f} to {high:+.2f}, 95 % at every look"
+    )
 
 
 def _place(target: str) -> str:
@@ -142,7 +153,7 @@ def _check_export(stage: Stage) -> str:
     last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
     stage.screen.did(
         "anyone",
-        f"python {Path(stage.root.name) / EXPORT / 'verify_audit_export.py'}",
+        f"runs {EXPORT}/verify_audit_export.py, which imports nothing of ours",
         Mark.DONE if done.returncode == 0 else Mark.REFUSED,
         detail=last,
     )

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sentinelzer0.demo.detectors import evaluate
 from sentinelzer0.demo.live import load
+from sentinelzer0.demo.nsl_kdd import History
 from sentinelzer0.demo.screen import Mark, percent, short
 from sentinelzer0.demo.stage import APPROVER, TRAINER, Stage
+from sentinelzer0.demo.training import Trained
 from sentinelzer0.errors import IntegrityError
 from sentinelzer0.mlops.model_registry import ModelStage
 
@@ -44,35 +47,71 @@ def play(stage: Stage) -> TamperFacts:
         "to the disk flips one bit of them; size and modification time stay the same.",
     )
     screen.gap()
-    first = stage.trained["v1"]
-    lower = replace(
-        first,
-        detector=replace(first.detector, threshold=0.3),
-        hyperparameters={**first.hyperparameters, "threshold_rule": "0.3"},
-        summary="Logistic regression, alarm from a probability of 0.3.",
-    )
-    stage.create("v4", lower, parent="v1", notes="v1 with a lower alarm threshold", tags=["nsl-kdd"])
-    request = registry.request_promotion("v4", ModelStage.PRODUCTION, TRAINER, "a light fallback")
-    screen.did(TRAINER, "asks for v4 in production: a light fallback")
+    request_id = _ask_for_v4(stage)
     path = _stored_file(stage)
     bit = 8 * (path.stat().st_size // 2) + 2
+    place = str(path.relative_to(stage.root))
     _flip(path, bit)
-    place = path.relative_to(stage.root)
-    screen.did("disk", f"bit {bit:,} of {FILE} flips", Mark.WARNING, detail=short(str(place)))
+    screen.did("disk", f"bit {bit:,} of {FILE} flips", Mark.WARNING, detail=short(place))
+    refusals = _refusals(stage, request_id)
+    current = stage.workspace.deployments.current()
+    serving = "" if current is None else ", ".join(f"{v} {percent(share)}" for v, share in current.weights.items())
+    screen.verdict(f"{len(refusals)} of 4 refused; production was {serving} all the time.", good=len(refusals) == 4)
+    screen.gap()
+    _flip(path, bit)
+    registry.reject_promotion(request_id, APPROVER, "its stored weights had been changed")
+    screen.did(APPROVER, "rejects the request for v4: its stored weights had been changed")
+    intact = versions.verify_integrity("v1") and versions.verify_integrity("v4")
+    word = "verify again" if intact else "still do NOT verify"
+    screen.did("disk", f"the bit is flipped back: v1 and v4 {word}", Mark.DONE if intact else Mark.WARNING)
+    return TamperFacts(place, bit, refusals, intact)
+
+
+def _ask_for_v4(stage: Stage) -> str:
+    """Make a version that shares its weights with v1, ask for its promotion, return the request's id."""
+    first = stage.trained["v1"]
+    lower = _judged(
+        stage.history,
+        replace(
+            first,
+            detector=replace(first.detector, threshold=0.3),
+            hyperparameters={**first.hyperparameters, "threshold_rule": "0.3"},
+            summary="Logistic regression, alarm from a probability of 0.3.",
+        ),
+    )
+    stage.create("v4", lower, parent="v1", notes="v1 with a lower alarm threshold", tags=["nsl-kdd"])
+    request = stage.workspace.registry.request_promotion("v4", ModelStage.PRODUCTION, TRAINER, "a light fallback")
+    stage.screen.did(TRAINER, "asks for v4 in production: a light fallback")
+    return request.request_id
+
+
+def _judged(history: History, trained: Trained) -> Trained:
+    """Return a trained detector with its metrics measured again."""
+    parts = (history.train, history.validation, history.test)
+    training, validation, test = (evaluate(trained.detector, part) for part in parts)
+    return replace(trained, training_metrics=training, validation_metrics=validation, test_metrics=test)
+
+
+def _refusals(stage: Stage, request_id: str) -> tuple[tuple[str, str, str], ...]:
+    """Try to verify, load, promote and roll back; return what was refused, to whom, and why."""
+    versions, registry, rollback = stage.workspace.versions, stage.workspace.registry, stage.workspace.rollback
+    refusals = []
+    for problem in map(short, versions.integrity_problems("v4")[:1]):
+        stage.screen.did("anyone", "verifies v4: not intact", Mark.REFUSED, detail=problem)
+        refusals.append(("verifies v4", "anyone", problem))
 
     def load_v4() -> None:
         with versions.open_verified("v4") as model:
             load(model)
 
-    refusals = []
-    if not versions.verify_integrity("v4"):
-        problem = short(versions.integrity_problems("v4")[0])
-        screen.did("anyone", "verifies v4: not intact", Mark.REFUSED, detail=problem)
-        refusals.append(("verifies v4", "anyone", problem))
     attempts: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("service", "loads v4", load_v4),
-        (APPROVER, "promotes v4", lambda: registry.approve_promotion(request.request_id, APPROVER, "ok")),
-        (APPROVER, "rolls v2 back to v1", lambda: _roll_back(stage)),
+        (APPROVER, "promotes v4", lambda: registry.approve_promotion(request_id, APPROVER, "a light fallback")),
+        (
+            APPROVER,
+            "rolls v2 back to v1",
+            lambda: rollback.execute_rollback("v2", "v1", "back to the simple model", triggered_by=APPROVER),
+        ),
     )
     for actor, what, attempt in attempts:
         try:
@@ -81,24 +120,8 @@ def play(stage: Stage) -> TamperFacts:
             stage.refused(actor, what, error)
             refusals.append((what, actor, short(error.message)))
         else:
-            screen.did(actor, f"{what}: NOT refused", Mark.WARNING)
-    current = stage.workspace.deployments.current()
-    serving = (
-        "nothing" if current is None else ", ".join(f"{v} {percent(share)}" for v, share in current.weights.items())
-    )
-    screen.verdict(f"{len(refusals)} of 4 refused; all through it production was {serving}.", good=len(refusals) == 4)
-    screen.gap()
-    _flip(path, bit)
-    intact = versions.verify_integrity("v1") and versions.verify_integrity("v4")
-    registry.reject_promotion(request.request_id, APPROVER, "its stored weights had been changed")
-    screen.did(APPROVER, "rejects the request for v4: its stored weights had been changed")
-    word = "verify again" if intact else "still do NOT verify"
-    screen.did("disk", f"the bit is flipped back: v1 and v4 {word}", Mark.DONE if intact else Mark.WARNING)
-    return TamperFacts(str(place), bit, tuple(refusals), intact)
-
-
-def _roll_back(stage: Stage) -> None:
-    stage.workspace.rollback.execute_rollback("v2", "v1", "back to the simple model", triggered_by=APPROVER)
+            stage.screen.did(actor, f"{what}: NOT refused", Mark.WARNING)
+    return tuple(refusals)
 
 
 def _stored_file(stage: Stage) -> Path:

@@ -111,6 +111,10 @@ class AttackWindow:
         """Attacks in the window."""
         return len(self._caught)
 
+    def equals(self, other: AttackWindow) -> bool:
+        """Whether both saw the same alarms for the same attacks."""
+        return self._caught == other._caught
+
     @property
     def missed(self) -> int:
         """Those without an alarm."""

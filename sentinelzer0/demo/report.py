@@ -169,9 +169,9 @@ def _live_section(lived: LiveFacts) -> Section:
             )
         )
     series = (
-        LineSeries("In production, whatever served", tuple(lived.overall)),
-        LineSeries("v2, asked about the same requests", tuple(lived.reference)),
-        LineSeries("v3, its own answers", tuple(lived.own)),
+        LineSeries("Production, whatever served", tuple(lived.overall)),
+        LineSeries("Had v2 stayed: same requests", tuple(lived.reference)),
+        LineSeries("Answers of v3 alone", tuple(lived.own)),
     )
     chart = LineChart(
         title=f"Live recall over the last {WINDOW} labelled attacks",

@@ -167,7 +167,8 @@ def percent(share: float) -> str:
 
 def short(text: str) -> str:
     """Shorten SHA-256 digests and ids in a sentence; whole they are in the audit log."""
-    return _ID.sub("\\1\N{HORIZONTAL ELLIPSIS}\\2", _DIGEST.sub("\\1\N{HORIZONTAL ELLIPSIS}", text))
+    text = _ID.sub("\\1\N{HORIZONTAL ELLIPSIS}\\2", _DIGEST.sub("\\1\N{HORIZONTAL ELLIPSIS}", text))
+    return text.replace("\N{HORIZONTAL ELLIPSIS}.", "\N{HORIZONTAL ELLIPSIS}")
 
 
 def share_bar(share: float, limit: float, *, cells: int = 20) -> str:

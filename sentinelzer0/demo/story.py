@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from sentinelzer0.workspace import Workspace
 DIRECTORY = Path("demo-workspace")
 MARKER = "demo.json"
 MAX_NUMBER = 1000
+PROGRAMS = ("sz0", "sentinelzer0")
 
 
 def run(
@@ -113,9 +115,17 @@ def _end(screen: Screen, root: Path, path: Path, seconds: float) -> None:
     screen.say("The workspace stays. Try on it:")
     screen.gap()
     for command, what in COMMANDS:
-        screen.line((f"  sz0 -w {root} {command}", "cyan"))
+        screen.line((f"  {_program()} -w {root} {command}", "cyan"))
         screen.line((f"      {what}", "dim"))
     screen.gap()
+
+
+def _program() -> str:
+    """Return how the person can start the command line, as it was started now."""
+    started = Path(sys.argv[0])
+    if started.name not in PROGRAMS:
+        return "python -m sentinelzer0"
+    return started.name if shutil.which(started.name) else str(started)
 
 
 COMMANDS = (

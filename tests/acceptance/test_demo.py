@@ -1,0 +1,339 @@
+"""The demo as a user runs it; what it says is compared with the workspace it leaves, not believed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("sklearn", reason="the extra demo is not installed")
+
+from rich.console import Console
+
+from sentinelzer0.cli.main import main
+from sentinelzer0.demo import nsl_kdd, story
+from sentinelzer0.demo.act_poisoned import BEFORE, MISSED_LIMIT, WINDOW
+from sentinelzer0.demo.live import AttackWindow, Service, load, ticks
+from sentinelzer0.demo.screen import Mark, Screen, interval_bar, share_bar, short
+from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, TRAINER
+from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.mlops import TestStatus
+from sentinelzer0.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sentinelzer0.domain.audit import AuditRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+
+slow = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("demo")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished demo."""
+
+    out: str
+    err: str
+    root: Path
+
+    def found(self, pattern: str) -> tuple[str, ...]:
+        """Search the output, in which any white space stands for any other."""
+        match = re.search(pattern.replace(" ", r"\s+"), self.out)
+        assert match, f"{pattern!r} is not in the output:\n{self.out}"
+        return match.groups()
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One demo, run by its command in an empty directory with an empty home."""
+    place = tmp_path_factory.mktemp("demo")
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "FORCE_COLOR", "XDG_CONFIG_HOME"}}
+    environment |= {"HOME": str(place / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sentinelzer0", "demo"],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(done.stdout, done.stderr, place / "demo-workspace")
+
+
+@pytest.fixture(scope="module")
+def workspace(run: Run) -> Iterator[Workspace]:
+    with Workspace.open(run.root) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def records(workspace: Workspace) -> list[AuditRecord]:
+    """What the audit log holds, oldest first."""
+    return list(reversed(workspace.audit.records(limit=10_000)))
+
+
+def of_action(records: list[AuditRecord], action: str, version: str, outcome: str = "ok") -> list[AuditRecord]:
+    subject = f"version:default/{version}"
+    return [r for r in records if r.action == action and subject in r.subjects and r.outcome == outcome]
+
+
+class TestStory:
+    pytestmark = slow
+
+    def test_it_is_readable_on_80_columns_and_says_nothing_else(self, run: Run) -> None:
+        story_told = run.out.partition("The workspace stays")[0]
+        assert max(map(len, story_told.splitlines())) <= 80
+        assert not [line for line in run.out.splitlines() if line != line.rstrip()]
+        assert "\x1b" not in run.out
+        assert run.err == ""
+
+    def test_versions_are_bundles_with_real_metrics_and_lineage(self, run: Run, workspace: Workspace) -> None:
+        parents = {v.version: v.metadata.parent_version for v in workspace.versions.list_versions()}
+        assert parents == {"v1": None, "v2": "v1", "v3": "v2", "v4": "v1"}
+        history = nsl_kdd.split(nsl_kdd.load())
+        for version in ("v1", "v2"):
+            with workspace.versions.open_verified(version) as model:
+                assert {"decision.json", "preprocessing.json", "weights.json", "MODEL_CARD.md"} <= set(model.names())
+                detector = load(model)
+            said = workspace.versions.get_version(version).metadata.test_metrics
+            caught = detector.predict(history.test)[history.test.label == 1].mean()
+            assert said["recall"] == pytest.approx(caught)
+        for name, label in (("roc_auc", "AUC"), ("fpr", "false-positive rate")):
+            for pair in (("v1", "v2"), ("v2", "v3")):
+                row = [workspace.versions.get_version(v).metadata.test_metrics[name] for v in pair]
+                assert re.search(rf"{label} +{100 * row[0]:.2f} % +{100 * row[1]:.2f} %", run.out)
+
+    def test_nobody_approves_the_own_request_and_v1_needed_two_people(self, records: list[AuditRecord]) -> None:
+        (refused,) = of_action(records, "registry:promotion:approve", "v1", "refused")
+        assert (refused.actor.name, refused.detail["code"]) == (TRAINER, "approver_not_allowed")
+        (approved,) = of_action(records, "registry:promotion:approve", "v1")
+        assert approved.actor.name == APPROVER
+        assert refused.seq < approved.seq
+
+    def test_the_ab_test_is_as_told(self, run: Run, workspace: Workspace, records: list[AuditRecord]) -> None:
+        (test,) = workspace.ab_tests.list_tests()
+        assert (test.status, test.winner, test.deployment) == (TestStatus.COMPLETED, "v2", "production")
+        told = run.found(r"([\d,]+) requests to v1, ([\d,]+) to v2")
+        assert tuple(map(number, told)) == (test.metrics_a.total_requests, test.metrics_b.total_requests)
+        assert sum(map(number, told)) == AB_REQUESTS
+        a, b = test.metrics_a, test.metrics_b
+        labelled = sum(m.true_positives + m.false_positives + m.true_negatives + m.false_negatives for m in (a, b))
+        assert labelled == AB_REQUESTS, "every label arrived in the end"
+        found = workspace.ab_tests.get_test_results(test.test_id)["statistical_significance"]
+        low, high = run.found(r"its F1 score is (\d\.\d\d) to (\d\.\d\d) higher")
+        assert [float(low), float(high)] == pytest.approx(found["interval"], abs=0.005)
+        assert float(low) > 0
+        reached, ended = (
+            next(r for r in records if r.action == f"ab_test:{what}") for what in ("verdict:reach", "state:complete")
+        )
+        assert reached.seq < ended.seq
+        (after,) = run.found(r"The verdict was reached after ([\d,]+) requests")
+        assert number(after) < AB_REQUESTS
+        assert test.verdict["events"] <= 2 * number(after), "outcomes and labels up to then"
+
+    def test_the_interval_narrows(self, run: Run) -> None:
+        bars = re.findall(r"\[([-|═●]{33})\]", run.out)
+        widths = [sum(bar.count(sign) for sign in "═●") for bar in bars]
+        assert len(widths) >= 8
+        assert widths[-1] < widths[0] / 2
+        assert bars[0][16] == bars[-1][16] == "|", "zero is in the middle"
+
+    def test_traffic_moved_as_told(self, workspace: Workspace) -> None:
+        moves = [(d.cause.value, d.weights, d.created_by) for d in reversed(workspace.deployments.history())]
+        assert moves == [
+            ("promotion", {"v1": 1.0}, APPROVER),
+            ("ab_start", {"v1": 0.8, "v2": 0.2}, TRAINER),
+            ("ab_end", {"v1": 1.0}, TRAINER),
+            ("promotion", {"v2": 1.0}, APPROVER),
+            ("promotion", {"v3": 1.0}, APPROVER),
+            ("rollback", {"v2": 1.0}, "system"),
+        ]
+
+    def test_v3_passed_every_gate_against_v2(self, workspace: Workspace) -> None:
+        requests = [r for r in workspace.registry.approval_requests.values() if r.version == "v3"]
+        (request,) = requests
+        assert len(request.gates) == 5
+        assert all(gate["passed"] for gate in request.gates)
+        assert [gate["detail"].partition(" against ")[2][-5:] for gate in request.gates[1:]] == ["of v2"] * 4
+
+    def test_the_rollback_is_as_told(self, run: Run, workspace: Workspace) -> None:
+        (event,) = workspace.rollback.get_rollback_history()
+        assert (event.from_version, event.to_version, event.success) == ("v3", "v2", True)
+        assert (event.triggered_by, event.details["verification"]) == ("system", "full")
+        assert workspace.deployments.current().revision == event.details["revision"]
+        requests, labelled, total = run.found(
+            r"v3 was gone after (\d+) requests, (\d+) of them labelled: (\d+) ms from"
+        )
+        seen = workspace.registry.get_entry("v3").performance_metrics
+        assert (seen["live_requests"], seen["labelled_requests"]) == (int(requests), int(labelled))
+        assert event.reason.startswith(f"{seen['failed_requests']} of the last {seen['total_requests']} labelled")
+        assert int(total) >= sum(event.details["durations_ms"].values()) - 1
+        with workspace.kernel.read() as view:
+            assert view.versions.get("default", "v3").quarantined_at is not None
+        assert workspace.registry.get_entry("v2").health_status == "healthy"
+
+    def test_missed_attacks_counted_again_from_the_data(self, run: Run, workspace: Workspace) -> None:
+        """The traffic is replayed and both versions asked again, without the demo's own bookkeeping."""
+        world = nsl_kdd.load()
+        stream = nsl_kdd.replay(world.test)[AB_REQUESTS:]
+        seen = workspace.registry.get_entry("v3").performance_metrics
+        end = BEFORE + seen["live_requests"]
+        answered = range(BEFORE, end)
+        known = [index for index in answered if index + stream[index].label_delay <= end]
+        assert len(known) == seen["labelled_requests"]
+        missed = {}
+        for version in ("v2", "v3"):
+            alarm = Service(workspace, world.test).detector(version).predict(world.test)
+            attacks = [index for index in known if stream[index].label == 1]
+            assert len(attacks) == seen["total_requests"] <= WINDOW
+            missed[version] = sum(not alarm[stream[index].row] for index in attacks)
+            let_through = sum(stream[i].label == 1 and not alarm[stream[i].row] for i in answered)
+            column = {"v3": 0, "v2": 1}[version]
+            assert int(run.found(rf"let through, in {len(answered)} requests (\d+) (\d+)")[column]) == let_through
+        assert missed["v3"] == seen["failed_requests"] >= MISSED_LIMIT * seen["total_requests"]
+        assert missed["v2"] < MISSED_LIMIT * seen["total_requests"]
+        assert tuple(map(int, run.found(r"missed, of \d+ labelled attacks (\d+) (\d+)"))) == (
+            missed["v3"],
+            missed["v2"],
+        )
+
+    def test_one_flipped_bit_was_refused_everywhere_and_is_mended(
+        self, run: Run, workspace: Workspace, records: list[AuditRecord]
+    ) -> None:
+        for attempt in ("verifies v4: not intact", "loads v4: refused", "promotes v4: refused"):
+            assert attempt in run.out
+        assert "rolls v2 back to v1: refused" in run.out
+        (approval,) = of_action(records, "registry:promotion:approve", "v4", "refused")
+        (rollback,) = of_action(records, "rollback:production:execute", "v1", "refused")
+        assert approval.detail["code"] == rollback.detail["code"] == "integrity"
+        for version in ("v1", "v2", "v3", "v4"):
+            assert workspace.versions.verify_integrity(version)
+        assert workspace.registry.get_pending_approvals() == []
+
+    def test_the_log_verifies_inside_and_outside(self, run: Run, workspace: Workspace) -> None:
+        report = workspace.audit.verify()
+        assert report.intact, report.problems
+        assert (report.records, report.checkpoints) == (number(run.found(r"verify: (\d+) records intact")[0]), 1)
+        export = run.root / "audit-export"
+        key = (run.root / "registry" / "audit.vkey").read_text(encoding="utf-8").strip()
+        command = [sys.executable, "-I", export / "verify_audit_export.py", export, "--vkey", key]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def test_the_report_is_one_file_that_asks_for_nothing(self, run: Run, workspace: Workspace) -> None:
+        (path,) = run.found(r"(\S+report\.html)")
+        text = (run.root.parent / path).read_text(encoding="utf-8")
+        assert not re.search(r"<script|<link|<img|src=|url\((?!#)|https?://(?!www\.w3\.org)", text)
+        (event,) = workspace.rollback.get_rollback_history()
+        assert text.count("<figure") >= 7
+        assert event.reason in text
+        assert workspace.audit.verify().root in text
+
+    def test_every_command_it_proposes_works(
+        self, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    ) -> None:
+        monkeypatch.chdir(run.root.parent)
+        commands = re.findall(r"python -m sentinelzer0 (-w demo-workspace .+)", run.out)
+        assert len(commands) == len(story.COMMANDS)
+        for command in commands:
+            assert main(command.split()) == 0, command
+            assert capsys.readouterr().out, command
+
+
+class TestDirectory:
+    def test_a_new_or_empty_directory_is_taken(self, tmp_path: Path) -> None:
+        assert story.choose(tmp_path / "new", force=False) == tmp_path / "new"
+        assert story.choose(tmp_path, force=False) == tmp_path
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_what_is_not_a_demo_is_never_touched(self, tmp_path: Path, force: bool) -> None:
+        (tmp_path / "mine").write_text("precious", encoding="utf-8")
+        with pytest.raises(InvalidInputError, match="not an earlier demo"):
+            story.run(tmp_path, force=force)
+        assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+    def test_an_earlier_demo_stays_unless_forced(self, tmp_path: Path) -> None:
+        first = tmp_path / "demo"
+        first.mkdir()
+        (first / story.MARKER).write_text(json.dumps({}), encoding="utf-8")
+        (tmp_path / "demo-2").mkdir()
+        assert story.choose(first, force=False) == tmp_path / "demo-3"
+        assert first.exists()
+        assert story.choose(first, force=True) == first
+        assert not first.exists()
+
+    def test_missing_data_leave_nothing_behind(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInputError, match="NSL-KDD"):
+            story.run(tmp_path / "demo", data=tmp_path)
+        assert not (tmp_path / "demo").exists()
+
+
+class TestScreen:
+    def told(self, encoding: str, columns: int = 80) -> str:
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
+        screen = Screen(Console(file=stream, width=columns), Console(file=io.StringIO()))
+        screen.act(1, "A title", "An intro \N{EN DASH} with a dash.")
+        screen.did("ayse", "does something \N{RIGHTWARDS ARROW} done", Mark.REFUSED, detail="because " * 20)
+        screen.table(["what", ">how much"], [["\N{BALLOT X} one", "1"]], title="Numbers")
+        screen.line(interval_bar(-0.1, 0.2, 0.05, reach=0.4), (share_bar(0.5, 0.7), "red"))
+        screen.verdict("In the end.", good=True)
+        stream.flush()
+        return raw.getvalue().decode(encoding)
+
+    def test_an_ascii_stream_gets_ascii(self) -> None:
+        assert "x ayse" in self.told("ascii")
+        assert "->" in self.told("ascii")
+        assert "\N{BALLOT X} ayse" in self.told("utf-8")
+
+    def test_long_lines_are_folded_beneath_their_text(self) -> None:
+        lines = self.told("utf-8").splitlines()
+        assert max(map(len, lines)) <= 80
+        assert [line for line in lines if line.startswith(" " * 12 + "because")]
+
+    def test_bars(self) -> None:
+        assert interval_bar(-0.1, 0.2, 0.1, reach=0.4, cells=9) == "[---═|●═--]"
+        assert interval_bar(-9, 9, 9, reach=0.4, cells=5) == "[══|═●]"
+        assert share_bar(0.5, 0.75, cells=8) == "████░░|░"
+
+    def test_digests_and_ids_are_shortened(self) -> None:
+        assert short(f"sha {'ab' * 32}.") == f"sha {'ab' * 6}…"
+        assert short(f"apr_{'0' * 26}123456 of v1") == "apr_…123456 of v1"
+
+
+class TestTicks:
+    def test_a_label_comes_after_its_request_and_exactly_once(self) -> None:
+        stream = nsl_kdd.replay(nsl_kdd.load().test)[:1000]
+        seen, labelled = set(), []
+        for tick in ticks(stream):
+            assert {request.position for request in tick.labelled} <= seen
+            labelled += [request.position for request in tick.labelled]
+            seen |= {request.position for request in tick.requests}
+        assert sorted(labelled) == sorted(seen) == list(range(1000))
+
+    def test_the_window_keeps_the_latest_attacks_only(self) -> None:
+        window, other = AttackWindow(2), AttackWindow(2)
+        assert (window.recall, window.missed_share, window.latency_ms) == (None, 0.0, 0.0)
+        normal, attack = (nsl_kdd.LiveRequest(0, "h", 0, label, 1) for label in (0, 1))
+        for request, alarm in ((attack, 0), (normal, 1), (attack, 1), (attack, 1)):
+            window.add(request, alarm, 2.0)
+        assert (window.labelled, window.attacks, window.missed, window.recall) == (4, 2, 0, 1.0)
+        assert window.latency_ms == 2.0
+        assert not window.equals(other)
+        window.add(attack, 0, 4.0)
+        assert (window.recall, window.missed_share, window.latency_ms) == (0.5, 0.5, 3.0)
