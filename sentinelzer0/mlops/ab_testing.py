@@ -326,7 +326,7 @@ class ABTestManager:
         label = check_label(true_label, "true_label")
         if label is None:
             raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
-        self._arms_of(test_id)
+        self._arms_of(test_id)  # a test of that name exists
         recorded, carries = recording.label(self.kernel, test_id, check_request_id(request_id), label)
         if carries:
             self._latch_on_the_way(test_id)
@@ -360,9 +360,8 @@ class ABTestManager:
         Raises:
             ABTestNotFoundError: There is no such test.
         """
-        results = self.get_test_results(test_id)
         target = Path(path)
-        write_text(target, html_report(self.kernel, test_id, results))
+        write_text(target, html_report(self.kernel, test_id, self.get_test_results(test_id)))
         return target
 
     def _ids(self) -> list[str]:

@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -273,7 +273,7 @@ def test_only_a_running_test_routes_to_the_challenger(kernel: Kernel, manager: A
         {"request_id": "\ud800"},
         {"key": 1.5},
     ],
-    ids=lambda wrong: ascii(wrong),
+    ids=ascii,
 )
 def test_an_impossible_outcome_is_refused_and_a_batch_with_it(
     manager: ABTestManager, running: str, wrong: dict[str, Any]
@@ -289,9 +289,9 @@ def test_rows_that_are_no_rows(manager: ABTestManager, running: str) -> None:
     for rows in ("text", {"model_version": "v1"}):
         with pytest.raises(InvalidInputError):
             manager.record_results(running, rows)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="Row 0.*latency_ms"):
+    with pytest.raises(InvalidInputError, match=r"Row 0.*latency_ms"):
         manager.record_results(running, [{"model_version": "v1", "success": True}])
-    with pytest.raises(InvalidInputError, match="Row 1.*colour"):
+    with pytest.raises(InvalidInputError, match=r"Row 1.*colour"):
         manager.record_results(running, [outcome("v1"), outcome("v1", colour="red")])
     with pytest.raises(InvalidInputError, match="Row 0"):
         manager.record_results(running, [5])  # type: ignore[list-item]
@@ -768,7 +768,7 @@ class RecordingTracker:
         self.runs.append({"name": run_name, "tags": dict(tags), "params": {}, "metrics": {}, "artifacts": []})
         return self
 
-    def __enter__(self) -> RecordingTracker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
