@@ -195,21 +195,10 @@ def _insert(
             size=content.size,
             filename=content.filename,
             created_at=found.created_at,
-            created_by=facts.person("created_by"),
-            framework=facts.text("framework"),
-            framework_version=facts.text("framework_version"),
-            model_type=facts.text("model_type"),
-            architecture=facts.document("architecture"),
-            hyperparameters=facts.document("hyperparameters"),
-            training_dataset=facts.text("training_dataset"),
-            training_metrics=facts.metrics("training_metrics"),
-            validation_metrics=facts.metrics("validation_metrics"),
-            test_metrics=facts.metrics("test_metrics"),
+            **_told(facts),
             parent_version=parent,
             stage=stage,
             deprecated=deprecated,
-            tags=facts.tags(),
-            notes=facts.text("notes"),
             production_at=(promoted or found.created_at) if in_production else None,
             known_good_at=tx.now if in_production else None,
             quarantined_at=None if left is None else left[0],
@@ -223,6 +212,18 @@ def _insert(
             detail["unknown_parent"] = found.parent
         tx.record(digest=content.digest, reason="taken over from version 3.3", detail=detail)
     return version
+
+
+def _told(facts: Facts) -> dict[str, Any]:
+    """Return what the metadata tells, as far as it can be kept."""
+    names = ("framework", "framework_version", "model_type", "training_dataset", "notes")
+    return {
+        "created_by": facts.person("created_by"),
+        "tags": facts.tags(),
+        **{name: facts.text(name) for name in names},
+        **{name: facts.document(name) for name in ("architecture", "hyperparameters")},
+        **{name: facts.metrics(name) for name in ("training_metrics", "validation_metrics", "test_metrics")},
+    }
 
 
 def _left(found: Found, past: Past, stage: ModelStage) -> tuple[datetime, str] | None:
