@@ -14,6 +14,7 @@ from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session, check_exists
 
 if TYPE_CHECKING:
+    from sentinelzer0.maintenance.rebuild import Rebuilt
     from sentinelzer0.maintenance.report import Report
 
 app = single()
@@ -39,17 +40,24 @@ def doctor(
     location = session.setting("workspace")
     done: list[str] = []
     if rebuild:
-        rebuilt = load("sentinelzer0.maintenance.rebuild").rebuild(location)
-        done.append(str(rebuilt))
+        done += _rebuilt(load("sentinelzer0.maintenance.rebuild").rebuild(location, actor=session.actor))
     check_exists(location)
     if fix:
         with session.workspace() as workspace:
-            done += [str(item) for item in load("sentinelzer0.maintenance.doctor").repair(workspace.kernel)]
+            done += load("sentinelzer0.maintenance.doctor").repair(workspace.kernel, actor=session.actor)
     report: Report = load("sentinelzer0.maintenance.doctor").examine_at(location, deep=not quick)
     data: dict[str, Any] = report.to_dict() | {"done": done}
     session.emit(data, lambda: _page(report, done), names=[check.name for check in report.failures])
     if not report.healthy:
         raise typer.Exit(ExitCode.FAILURE)
+
+
+def _rebuilt(result: Rebuilt) -> list[str]:
+    """Say what came back and what did not."""
+    source = f"the audit export {result.export}" if result.export else "the metadata files alone: every stage is lost"
+    told = [f"rebuilt {result.versions} versions and {result.records} records from {source}"]
+    told += [f"moved aside: {path}" for path in result.aside]
+    return told + [f"not brought back: {problem}" for problem in result.problems]
 
 
 def _page(report: Report, done: list[str]) -> Iterator[Block]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentinelzer0.cli.backup import as_dict
-from sentinelzer0.cli.blocks import good, line, next_command
+from sentinelzer0.cli.blocks import Block, bad, dim, good, line, next_command
+from sentinelzer0.cli.exit_codes import ExitCode
 from sentinelzer0.cli.help import Verb, single
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session
+
+if TYPE_CHECKING:
+    from sentinelzer0.maintenance.legacy import LegacyReport
 
 app = single()
 
@@ -19,15 +23,29 @@ app = single()
 @app.command("import-legacy", cls=Verb)
 def import_legacy(
     ctx: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(metavar="DIRECTORY", help="The directory of version 3.3; it stays as it is.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The directory of version 3.3; it stays.")],
     *,
-    into: Annotated[Path | None, typer.Option(help="Another workspace; none makes it in the same directory.")] = None,
+    into: Annotated[str | None, typer.Option(help="Another workspace; none makes it in the same directory.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of its times, e.g. Europe/Istanbul; none: of this machine.")
+    ] = None,
 ) -> None:
-    """Take over versions, registry, approvals, tests and rollbacks of version 3.3, with their hashes verified."""
+    """Take over what version 3.3 wrote, with hashes verified; exit code 1 when some of it is damaged."""
     session: Session = ctx.obj
-    done: Any = load("sentinelzer0.maintenance.legacy").import_legacy(source, into)
-    session.emit(
-        as_dict(done), lambda: [line(good("✓ "), str(done)), next_command(f"sz0 list --workspace {into or source}")]
+    done: LegacyReport = load("sentinelzer0.maintenance.legacy").import_legacy(
+        source, into, timezone=timezone, imported_by=session.actor
     )
+    session.emit(
+        done.to_dict(), lambda: _page(done), names=[name for names in done.imported.values() for name in names]
+    )
+    if not done.complete:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _page(done: LegacyReport) -> Iterator[Block]:
+    yield line(good("✓ ") if done.complete else bad("✗ "), str(done))
+    for problem in done.problems:
+        yield line(bad("✗ "), f"{problem.subject}: {problem.problem}", dim(f" ({problem.file})"), indent=2)
+    for note in done.notes:
+        yield line(dim("· "), note, indent=2)
+    yield next_command(f"sz0 list --workspace {done.workspace}")

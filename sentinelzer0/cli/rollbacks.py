@@ -123,6 +123,9 @@ def check_health(
         raise typer.Exit(ExitCode.GATE)
 
 
+app.command("check", cls=Verb, hidden=True)(check_health)
+
+
 @app.command("confirm", cls=Verb)
 def confirm(
     ctx: typer.Context, request_id: _Event, *, reason: options.RequiredReason, yes: options.Yes = False

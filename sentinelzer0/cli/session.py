@@ -28,8 +28,6 @@ SHORTEST_ID = 4
 """Fewer characters do not stand for an id."""
 SCHEMA_VERSION = 1
 """Version of the JSON output: raised when a field changes its meaning or goes away, not when one is added."""
-DATABASE = "sentinelzer0.db"
-TRACES_OF_3_3 = ("metadata/metadata_*.json", "registry/registry.json", "registry/approval_requests.json")
 ASCII = str.maketrans("▲▼●◐○◌→✓✗…─│└├·≥±⌫", "^v*o.x>+x.-|`|.>~<")
 
 
@@ -264,8 +262,12 @@ def check_exists(location: str) -> None:
     Raises:
         NotFoundError: There is none.
     """
+    if "://" in location:
+        return
     root = Path(location)
-    if "://" in location or (root / DATABASE).exists() or any(any(root.glob(trace)) for trace in TRACES_OF_3_3):
+    layout = load("sentinelzer0.kernel").Layout(root)
+    # What the kernel refuses with an explanation is for the kernel to explain; all it would create is told here.
+    if layout.database.exists() or layout.unfinished_import.exists() or layout.holds_blobs() or layout.legacy_traces():
         return
     where = "here" if location == "models" else f"at {location}"
     raise NotFoundError(

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from sentinelzer0.mlops.version_manager import ModelVersion
 
 app = noun("Versions: immutable models, named by what they contain.")
-app.command("compare", cls=Verb)(compare)
-app.command("diff", cls=Verb, hidden=True)(compare)
-app.command("pull", cls=Verb)(pull)
 
 _Metrics = Annotated[
     list[str] | None, typer.Option("--metric", "-m", help="A test metric, name=number; or @file.json.")
@@ -118,6 +115,10 @@ def show(ctx: typer.Context, version: options.Version) -> None:
         now = workspace.kernel.now()
     data = found.to_dict() | {"registry_entry": None if entry is None else entry.to_dict(), "serves": share}
     session.emit(data, lambda: _card(found, entry, share, session.environment, now), names=[version])
+
+
+app.command("compare", cls=Verb)(compare)
+app.command("diff", cls=Verb, hidden=True)(compare)
 
 
 @app.command("promote", cls=Verb)
@@ -223,6 +224,9 @@ def path_(ctx: typer.Context, version: options.Version) -> None:
     with session.workspace() as workspace:
         path = str(require(workspace, version, session.model).model_path)
     session.emit({"version": version, "path": path}, lambda: [line(path, whole=True)], names=[path])
+
+
+app.command("pull", cls=Verb)(pull)
 
 
 def _created(made: ModelVersion) -> list[Block]:

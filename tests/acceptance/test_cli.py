@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ from sentinelzer0 import errors
 from sentinelzer0.cli import session as session_module
 from sentinelzer0.cli.exit_codes import EXIT_CODES, MEANING, ExitCode, exit_code_of
 from sentinelzer0.cli.main import main, separated
-from sentinelzer0.storage.layout import DATABASE
 from sentinelzer0.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -363,7 +363,6 @@ def test_the_settings_file_names_the_workspace(sz0: Run, fleet: Workspace, home:
 
 
 def test_a_reading_command_knows_a_workspace_when_it_sees_one(sz0: Run, home: Path) -> None:
-    assert session_module.DATABASE == DATABASE
     for command in ("history", "verify", "doctor", "audit verify", "ab list", "collect"):
         assert sz0(*command.split()).code == ExitCode.NOT_FOUND
     assert not Path("models").exists()
@@ -377,6 +376,51 @@ def test_a_directory_of_3_3_is_named_and_not_shown_empty(sz0: Run, home: Path) -
     done = sz0("list", "-o", "json")
     assert (done.code, done.error["code"]) == (ExitCode.FAILURE, "legacy_workspace")
     assert "import-legacy" in done.error["hint"]
+
+
+def test_a_lost_database_is_not_shown_as_an_empty_workspace(sz0: Run, fleet: Workspace) -> None:
+    exported = sz0("audit", "export", "models/registry/exports/1")
+    assert exported.code == 0, exported.err
+    fleet.close()
+    for path in Path("models").glob("sentinelzer0.db*"):
+        path.unlink()
+    lost = sz0("list", "-o", "json")
+    assert (lost.code, lost.error["code"]) == (ExitCode.GATE, "corrupt_workspace")
+    assert sz0("doctor").code == ExitCode.FAILURE
+    rebuilt = sz0("doctor", "--rebuild")
+    assert rebuilt.code == 0, rebuilt.out + rebuilt.err
+    assert sz0("list", "-q").out.splitlines() == ["v2", "v1"]
+    assert sz0("deployments", "current", "-q").out == "v1\n"
+
+
+def test_backup_and_restore(sz0: Run, fleet: Workspace) -> None:
+    assert sz0("backup", "copy", "-q").out == "copy\n"
+    assert sz0("restore", "copy", "again").code == ExitCode.USAGE, "nobody was asked"
+    restored = sz0("restore", "copy", "again", "--yes")
+    assert restored.code == 0, restored.err
+    assert sz0("list", "-w", "again", "-q").out == sz0("list", "-q").out
+    assert sz0("restore", "copy", "again", "--yes").code == ExitCode.USAGE, "never over something"
+
+
+def test_the_doctor_mends_what_is_derived(sz0: Run, fleet: Workspace) -> None:
+    Path("models/metadata/v1.json").unlink()
+    examined = {check["name"]: check for check in sz0("doctor", "--json").data["checks"]}
+    assert examined["metadata files"]["status"] != "pass"
+    assert examined["metadata files"]["fix"] in sz0("doctor").out
+    mended = json.loads(sz0("doctor", "--fix", "--json").out)["data"]
+    assert mended["done"]
+    assert {check["name"]: check["status"] for check in mended["checks"]}["metadata files"] == "pass"
+    assert Path("models/metadata/v1.json").exists()
+
+
+def test_a_directory_of_3_3_is_taken_over(sz0: Run, home: Path) -> None:
+    shutil.copytree(ROOT / "tests/data/legacy_3_3/models", "old")
+    done = sz0("import-legacy", "old", "--into", "new", "--timezone", "UTC", "-o", "json")
+    assert done.data["imported"]["versions"]
+    assert done.code == (0 if done.data["complete"] else ExitCode.FAILURE)
+    assert sz0("list", "-w", "new", "-q").out.split()
+    again = sz0("import-legacy", "old", "--into", "new", "--timezone", "UTC")
+    assert "Nothing new to import" in again.out
 
 
 def test_the_diff_says_better_and_worse_in_words(sz0: Run, fleet: Workspace) -> None:
