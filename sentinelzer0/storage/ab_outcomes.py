@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import ClauseElement, Table, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect
@@ -24,7 +24,7 @@ from sentinelzer0.stats.estimators import ArmStatistics
 from sentinelzer0.stats.histogram import LatencyHistogram, bucket_of
 from sentinelzer0.stats.moments import Confusion, Moments
 from sentinelzer0.storage.codec import decode_time, encode_time
-from sentinelzer0.storage.database import Compiled, Connection, Statement
+from sentinelzer0.storage.database import Connection, Statement
 from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outcomes, ab_progress, ab_trajectory
 
 ARMS = ("A", "B")
@@ -47,19 +47,18 @@ class _Insert(Statement):
         self._table = table
         self._adds = adds
 
-    def compiled(self, dialect: Dialect) -> Compiled:
+    def clause_for(self, dialect: Dialect) -> ClauseElement:
         """Return the dialect's statement."""
-        if dialect.name not in self._compiled:
-            make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
-            clause = make(self._table)
-            keys = [column.name for column in self._table.primary_key.columns]
-            added = {c.name: c + clause.excluded[c.name] for c in self._table.columns if c.name not in keys}
-            self._clause = (
-                clause.on_conflict_do_update(index_elements=keys, set_=added)
-                if self._adds
-                else clause.on_conflict_do_nothing(index_elements=keys)
-            )
-        return super().compiled(dialect)
+        make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
+        start = make(self._table)
+        keys = [column.name for column in self._table.primary_key.columns]
+        added = {c.name: c + start.excluded[c.name] for c in self._table.columns if c.name not in keys}
+        clause: ClauseElement = (
+            start.on_conflict_do_update(index_elements=keys, set_=added)
+            if self._adds
+            else start.on_conflict_do_nothing(index_elements=keys)
+        )
+        return clause
 
 
 def _is(table: Table) -> Any:

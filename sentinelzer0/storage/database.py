@@ -51,22 +51,26 @@ _inherited: set[str] = set()
 class Statement:
     """A Core statement that is compiled once for each dialect it meets."""
 
-    __slots__ = ("_clause", "_compiled")
+    __slots__ = ("_clause", "forms")
 
     def __init__(self, clause: ClauseElement) -> None:
         self._clause = clause
-        self._compiled: dict[str, Compiled] = {}
+        self.forms: dict[str, Compiled] = {}
 
     def compiled(self, dialect: Dialect) -> Compiled:
         """Return the SQL text, the order of the parameters for positional drivers, and the constants in it."""
-        found = self._compiled.get(dialect.name)
+        found = self.forms.get(dialect.name)
         if found is None:
-            compiled: Any = self._clause.compile(dialect=dialect)
+            compiled: Any = self.clause_for(dialect).compile(dialect=dialect)
             order = getattr(compiled, "positiontup", None)
             constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
             found = str(compiled), None if order is None else tuple(order), constants
-            self._compiled[dialect.name] = found
+            self.forms[dialect.name] = found
         return found
+
+    def clause_for(self, dialect: Dialect) -> ClauseElement:  # noqa: ARG002 - for statements that differ by dialect
+        """Return what is compiled for a dialect."""
+        return self._clause
 
 
 class Upsert(Statement):
@@ -78,20 +82,18 @@ class Upsert(Statement):
         super().__init__(table.insert())
         self._table = table
 
-    def compiled(self, dialect: Dialect) -> Compiled:
+    def clause_for(self, dialect: Dialect) -> ClauseElement:
         """Return the dialect's ``INSERT … ON CONFLICT DO UPDATE``."""
-        if dialect.name not in self._compiled:
-            make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
-            insert = make(self._table)
-            keys = [column.name for column in self._table.primary_key.columns]
-            rest = {c.name: insert.excluded[c.name] for c in self._table.columns if c.name not in keys}
-            clause = (
-                insert.on_conflict_do_update(index_elements=keys, set_=rest)
-                if rest
-                else insert.on_conflict_do_nothing(index_elements=keys)
-            )
-            self._clause = clause
-        return super().compiled(dialect)
+        make: Any = sqlite_insert if dialect.name == "sqlite" else postgresql_insert
+        insert = make(self._table)
+        keys = [column.name for column in self._table.primary_key.columns]
+        rest = {c.name: insert.excluded[c.name] for c in self._table.columns if c.name not in keys}
+        clause: ClauseElement = (
+            insert.on_conflict_do_update(index_elements=keys, set_=rest)
+            if rest
+            else insert.on_conflict_do_nothing(index_elements=keys)
+        )
+        return clause
 
 
 class Connection:
@@ -125,9 +127,9 @@ class Connection:
 
     def run_tuple(self, statement: Statement, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
         """Execute with values in the order of ``names``: the cheapest way where that is the order in the SQL text."""
-        sql, order, _ = statement.compiled(self._dialect)
-        if order == names:
-            return self._raw.cursor().execute(sql, values)
+        form = statement.forms.get(self.backend) or statement.compiled(self._dialect)
+        if form[1] == names:
+            return self._raw.execute(form[0], values)
         return self.run(statement, dict(zip(names, values, strict=True)))
 
     def run_tuples(self, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
