@@ -1,6 +1,7 @@
 """The composition root: a path or a URL becomes storage; every use case runs in one transaction of it.
 
-Sole importer of ``sentinelzer0.storage``. ``with kernel.begin(actor, action) as tx:`` commits on a clean exit and
+Sole importer of ``sentinelzer0.storage``; what needs SQLAlchemy, which takes longer to import than all the rest, is
+loaded when the first workspace opens. ``with kernel.begin(actor, action) as tx:`` commits on a clean exit and
 rolls back on any exception; a refusal is then recorded in a transaction of its own and raised.
 """
 
@@ -12,21 +13,22 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from sentinelzer0.domain.audit import Outcome
 from sentinelzer0.domain.identity import Actor, check_actor
 from sentinelzer0.domain.policies import DEFAULT, policy_to_toml
 from sentinelzer0.errors import CorruptWorkspaceError, InvalidInputError, LegacyWorkspaceError, RefusedError
-from sentinelzer0.storage import creation, examination, replay, snapshot
 from sentinelzer0.storage.blobs import LocalBlobStore
 from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
 from sentinelzer0.storage.copying import disk_errors
-from sentinelzer0.storage.database import Database
 from sentinelzer0.storage.layout import Layout, write_json, write_text
-from sentinelzer0.storage.registry import InstalledPolicy
-from sentinelzer0.storage.transaction import Reader, Recording, Transaction
+
+if TYPE_CHECKING:
+    from sentinelzer0.storage.database import Database
+    from sentinelzer0.storage.registry import InstalledPolicy
+    from sentinelzer0.storage.transaction import Reader, Transaction
 
 __all__ = [
     "Clock",
@@ -49,6 +51,19 @@ __all__ = [
 
 SYSTEM = Actor("system", "internal")
 GENESIS = "workspace:create:done"
+
+_LATER = {"InstalledPolicy": "registry", "Reader": "transaction", "Transaction": "transaction"}
+
+
+def _storage(module: str) -> Any:
+    """Return a module of storage that loads a large library, which not every program needs."""
+    return import_module(f"sentinelzer0.storage.{module}")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_storage(_LATER[name]), name)
 
 
 class Kernel:
@@ -82,10 +97,11 @@ class Kernel:
                 self._refuse_legacy(known=known)
                 self._refuse_lost_database(known=known)
             root.mkdir(parents=True, exist_ok=True)
-        self.database = Database(url)
-        self.fast_database = Database(url, durable=False)
+        self._transaction = _storage("transaction")
+        self.database: Database = _storage("database").Database(url)
+        self.fast_database: Database = _storage("database").Database(url, durable=False)
         try:
-            creation.ensure_schema(self.database, may_migrate=self.database.is_sqlite)
+            _storage("creation").ensure_schema(self.database, may_migrate=self.database.is_sqlite)
             self.workspace_id = self._identity() or self._initialise()
         except BaseException:
             self.close()
@@ -103,7 +119,7 @@ class Kernel:
         who = check_actor(actor)
         try:
             with self.database.writing() as connection:
-                tx = Transaction(connection, self.clock.now(), self.ids, who, action, subjects)
+                tx = self._transaction.Transaction(connection, self.clock.now(), self.ids, who, action, subjects)
                 yield tx
                 tx.finish()
         except RefusedError as refusal:
@@ -114,36 +130,42 @@ class Kernel:
     def read(self) -> Iterator[Reader]:
         """Read one consistent state."""
         with self.database.reading() as connection:
-            yield Reader(connection, self.clock.now())
+            yield self._transaction.Reader(connection, self.clock.now())
 
     def record_outcomes(self) -> AbstractContextManager[Reader]:
         """Write outcomes: no audit record, and a commit that survives ``kill -9`` but may be lost with the power."""
-        return Recording(self.fast_database.writing(), self.clock)
+        recording: AbstractContextManager[Reader] = self._transaction.Recording(
+            self.fast_database.writing(), self.clock
+        )
+        return recording
 
     def refuse(self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError) -> RefusedError:
         """Record a refusal in a transaction of its own and return it, to be raised."""
         with self.database.writing() as connection:
-            tx = Transaction(connection, self.clock.now(), self.ids, check_actor(actor), action, subjects)
+            tx = self._transaction.Transaction(
+                connection, self.clock.now(), self.ids, check_actor(actor), action, subjects
+            )
             tx.record(outcome=Outcome.REFUSED, reason=refusal.message, detail={"code": refusal.code})
             tx.finish()
         return refusal
 
     def signer(self) -> Any:
         """Return what signs and verifies this workspace's checkpoints (loads the cryptography library)."""
-        return _signing().load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
+        return _storage("signing").load_signer(self.workspace_id, self.layout.registry / "audit.vkey")
 
     def signing_key_file(self) -> Path:
         """Return where the private signing key lies, or would lie; nothing is created."""
-        path: Path = _signing().key_file(self.workspace_id)
+        path: Path = _storage("signing").key_file(self.workspace_id)
         return path
 
     def database_problems(self) -> list[str]:
         """Return what is wrong with the database itself, in plain words; empty when it is sound."""
-        return examination.database_problems(self.database)
+        found: list[str] = _storage("examination").database_problems(self.database)
+        return found
 
     def save_snapshot(self, path: Path) -> None:
         """Write one consistent state of the database into a new SQLite file, on either backend."""
-        snapshot.save(self.database, path)
+        _storage("snapshot").save(self.database, path)
 
     def now(self) -> datetime:
         """Return the present, aware, in UTC."""
@@ -172,7 +194,8 @@ class Kernel:
     def _identity(self) -> str | None:
         """Return the workspace's id, or None when nobody wrote the first record yet."""
         with self.read() as view:
-            return creation.read_settings(view.connection).get("workspace_id")
+            found: str | None = _storage("creation").read_settings(view.connection).get("workspace_id")
+            return found
 
     def _refuse_lost_database(self, *, known: bool) -> None:
         """Never show a workspace as empty because its database is gone."""
@@ -185,16 +208,17 @@ class Kernel:
 
     def _initialise(self) -> str:
         """Write the first record: the workspace's identity and the policy it starts with; returns its id."""
+        creation = _storage("creation")
         with self.database.writing() as connection:
             creation.lock(connection)
             if found := creation.read_settings(connection).get("workspace_id"):
-                return found
+                return str(found)
             now = self.clock.now()
             workspace_id = self.ids.new("ws")
             creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": now.isoformat()})
-            Reader(connection, now).audit.create_head()
-            tx = Transaction(connection, now, self.ids, SYSTEM, GENESIS, ("workspace:this",))
-            policy = InstalledPolicy(
+            self._transaction.Reader(connection, now).audit.create_head()
+            tx = self._transaction.Transaction(connection, now, self.ids, SYSTEM, GENESIS, ("workspace:this",))
+            policy = _storage("registry").InstalledPolicy(
                 revision=1,
                 digest=DEFAULT.digest,
                 name=DEFAULT.name,
@@ -225,18 +249,19 @@ def blob_store(root: Path, clock: Clock) -> LocalBlobStore:
 
 def load_snapshot(location: str | os.PathLike[str], path: Path) -> None:
     """Put a saved state into the empty database of a workspace that does not exist yet."""
-    database = Database(_locate(location)[0])
+    database = _storage("database").Database(_locate(location)[0])
     try:
-        snapshot.load(path, database)
+        _storage("snapshot").load(path, database)
     finally:
         database.close()
 
 
 def replay_log(location: str | os.PathLike[str], bodies: Iterable[str]) -> bytes:
     """Make the database of a workspace again from its audit records and return the root of the log."""
-    database = Database(_locate(location)[0])
+    database = _storage("database").Database(_locate(location)[0])
     try:
-        return replay.replay(database, bodies).root()
+        root: bytes = _storage("replay").replay(database, bodies).root()
+        return root
     finally:
         database.close()
 
@@ -252,13 +277,8 @@ def signed_text(workspace_id: str, vkey_file: Path, note: str) -> str:
     Raises:
         SentinelError: It is not validly signed.
     """
-    text: str = _signing().load_signer(workspace_id, vkey_file).verify(note)
+    text: str = _storage("signing").load_signer(workspace_id, vkey_file).verify(note)
     return text
-
-
-def _signing() -> Any:
-    """Return the module that signs; it loads the cryptography library, which few use cases need."""
-    return import_module("sentinelzer0.storage.signing")
 
 
 def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:

@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sentinelzer0.domain.deployments import Cause, Deployment, check_weights, next_revision
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, check_identifier
 from sentinelzer0.errors import InvalidInputError, WorkspaceError
-from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops.public_values import checked_limit
+
+if TYPE_CHECKING:
+    from sentinelzer0.kernel import Kernel, Transaction
 
 POLL_S = 0.05
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from sentinelzer0.domain.identity import Actor, subject_of_version
 from sentinelzer0.domain.manifests import ContentKind, Manifest, StoredContent
@@ -21,7 +21,9 @@ from sentinelzer0.errors import (
     StorageUnavailableError,
     VersionNotFoundError,
 )
-from sentinelzer0.kernel import Kernel, Reader
+
+if TYPE_CHECKING:
+    from sentinelzer0.kernel import Kernel, Reader
 
 MAX_NAMED_PROBLEMS = 3
 SMALL = 32 * 1024 * 1024

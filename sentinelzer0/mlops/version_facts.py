@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentinelzer0.domain.versions import Version, compare_metrics, differing
-from sentinelzer0.kernel import Reader
 from sentinelzer0.mlops.public_values import public_metadata
+
+if TYPE_CHECKING:
+    from sentinelzer0.kernel import Reader
 
 
 def immutable_facts(version: Version) -> dict[str, Any]:

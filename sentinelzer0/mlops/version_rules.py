@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION
@@ -17,8 +17,10 @@ from sentinelzer0.errors import (
     QuarantinedError,
     VersionNotFoundError,
 )
-from sentinelzer0.kernel import Reader, Transaction
 from sentinelzer0.mlops.deployments import deploy
+
+if TYPE_CHECKING:
+    from sentinelzer0.kernel import Reader, Transaction
 
 
 def enter_production(tx: Transaction, version: Version, cause: Cause, reason: str, evidence: dict[str, Any]) -> Version:
