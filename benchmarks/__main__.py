@@ -42,7 +42,7 @@ class Sizes:
 
 
 FULL = Sizes(1024, 4096, 9, 100, 300, 100_000, 200, 4000, 60, 15)
-QUICK = Sizes(16, 32, 2, 3, 8, 400, 10, 100, 3, 1)
+QUICK = Sizes(16, 32, 2, 3, 8, 400, 10, 100, 3, 2)
 
 
 def groups(sizes: Sizes) -> dict[str, Callable[[Path], list[Row]]]:
@@ -57,7 +57,7 @@ def groups(sizes: Sizes) -> dict[str, Callable[[Path], list[Row]]]:
         "rollback": lambda top: bench_large.rollback_rows(top, max(sizes.mib, 33), sizes.rollbacks),
         "catalogue": lambda top: bench_catalogue.rows(top, sizes.versions, sizes.listings),
         "traffic": lambda top: bench_traffic.rows(top, sizes.outcomes, sizes.batches),
-        "imports": lambda _: bench_imports.rows(sizes.programs),
+        "imports": lambda top: bench_imports.rows(top, sizes.programs),
     }
 
 
