@@ -170,7 +170,7 @@ def _live_section(lived: LiveFacts) -> Section:
         )
     series = (
         LineSeries("Production, whatever served", tuple(lived.overall)),
-        LineSeries("Had v2 stayed: same requests", tuple(lived.reference)),
+        LineSeries("Had v2 stayed, on the same requests", tuple(lived.reference)),
         LineSeries("Answers of v3 alone", tuple(lived.own)),
     )
     chart = LineChart(
