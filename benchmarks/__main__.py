@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bench_catalogue, bench_imports, bench_large, bench_traffic, bench_use_cases
-from benchmarks.measuring import Row
+from benchmarks.measuring import Row, seconds
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -66,10 +66,11 @@ def machine() -> str:
     models = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     processor = models[0].partition(":")[2].strip() if models else platform.machine()
     memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
+    loop = min(seconds(lambda: [None for _ in range(1_000_000)]) for _ in range(5))
     return (
         f"{len(os.sched_getaffinity(0))} cores ({processor}), {int(memory) / 2**20:.0f} GiB memory, "
         f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}; load {os.getloadavg()[0]:.1f} before the run"
+        f"SQLite {sqlite3.sqlite_version}; a million turns of an empty Python loop take {loop * 1e3:.0f} ms; load {os.getloadavg()[0]:.1f} before the run"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def rows(directory: Path, rounds: int) -> list[Row]:
 
 
 def _processor_ms(arguments: list[str], environment: dict[str, str]) -> float:
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT, env=environment)
-    after = os.times()
-    return (after.children_user + after.children_system - before.children_user - before.children_system) * 1e3
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ def seconds(work: Work) -> float:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest value that at least so many percent do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1).__int__()]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def alternating(first: Work, second: Work, rounds: int) -> tuple[list[float], list[float]]:
