@@ -68,9 +68,7 @@ def loads(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode()
-    if text == "{}":  # what most JSON columns of a version hold
-        return {}
-    if text.startswith("{"):  # an object without white space around it, spared two searches for that
+    if text.startswith(("{", "[")):  # an object or array without white space around it, spared two searches for that
         value, end = _reader.raw_decode(text)
         if end == len(text):
             return value

@@ -133,7 +133,7 @@ class VersionRows:
             parameters |= {"stage": stage, "deprecated": int(status is VersionStatus.DEPRECATED), "status": stage}
         parameters |= {f"tag{i}": tag for i, tag in enumerate(tags)}
         statement = _listing(status, len(tags))
-        return [CODEC.decode(row) for row in self._connection.rows(statement, parameters)]
+        return CODEC.decode_all(self._connection.rows(statement, parameters))
 
     def children(self, model: str, version: str) -> Sequence[Version]:
         """Return the living versions that name this one as their parent, oldest first."""
