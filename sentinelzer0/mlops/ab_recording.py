@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 
 from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
 from sentinelzer0.domain.outcomes import (
+    MAX_LATENCY_MS,
     Increment,
     Outcome,
-    Progress,
     check_confidence,
     check_custom,
     check_label,
     check_latency,
     check_request_id,
     check_success,
-    tally,
 )
 from sentinelzer0.errors import ABTestNotFoundError, ConflictError, IllegalTransitionError, InvalidInputError
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader
@@ -44,7 +43,6 @@ _FIELDS = frozenset(
     }
 )
 _NO_CUSTOM: Mapping[str, float] = {}
-_SETUP = TestStatus.SETUP.value
 _OVER = frozenset(status.value for status in TestStatus if status.is_over)
 
 
@@ -95,14 +93,19 @@ def checked(
         raise InvalidInputError(
             f"{version!r:.80} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
         ) from None
+    # The usual values are let through here, because a call for each costs as much as a statement.
+    if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
+        latency_ms = check_latency(latency_ms)
+    if type(confidence) is not float or not 0.0 <= confidence <= 1.0:
+        confidence = check_confidence(confidence)
     return Outcome(
         kernel.ids.new("out") if request_id is None else check_request_id(request_id),
         arm,
         1 if success is True else check_success(success),
-        check_latency(latency_ms),
-        None if confidence is None else check_confidence(confidence),
-        None if predicted_label is None else check_label(predicted_label, "predicted_label"),
-        None if true_label is None else check_label(true_label, "true_label"),
+        latency_ms,
+        confidence,
+        1 if predicted_label is True else check_label(predicted_label, "predicted_label"),
+        1 if true_label is True else check_label(true_label, "true_label"),
         None if key is None else _unit(key),
         _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
     )
@@ -172,8 +175,8 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
     try:
         with kernel.record_outcomes() as view:
             rows = view.ab_tests.outcomes
-            progress = _advance(view, test_id, len(outcomes))
-            late = progress.status in _OVER
+            progress = None if rows.pass_by(test_id, len(outcomes)) else rows.advance(test_id, len(outcomes))
+            late = progress is not None and progress.status in _OVER
             fresh, known = outcomes, _NOTHING_KNOWN
             if not rows.insert(test_id, outcomes, view.now, late=late):
                 fresh, known = _join(view, test_id, outcomes, late=late)
@@ -181,11 +184,13 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
             if late:
                 rows.add(test_id, _late_by_arm(fresh))
             else:
-                labelled += _count(view, test_id, fresh)
-                rows.add(test_id, known.moves)
+                labelled += rows.count(test_id, fresh)
+                if known.moves:
+                    rows.add(test_id, known.moves)
             if idle := len(outcomes) if late else known.duplicates - known.moved:
-                progress = _advance(view, test_id, -idle)
-            carries = not late and progress.events >= progress.next_look and _look(view, test_id, progress.events)
+                progress = rows.advance(test_id, -idle)
+            due = progress is not None and not late and progress.events >= progress.next_look
+            carries = due and progress is not None and _look(view, test_id, progress.events)
     except (IllegalTransitionError, ConflictError) as refusal:
         raise kernel.refuse(SYSTEM, RECORD, (subject_of(test_id),), refusal) from None
     only = outcomes[0].request_id if len(outcomes) == 1 else None
@@ -208,7 +213,7 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
     try:
         with kernel.record_outcomes() as view:
             rows = view.ab_tests.outcomes
-            progress = _advance(view, test_id, 0)
+            progress = rows.advance(test_id, 0)
             late = progress.status in _OVER
             found = None if late else rows.find(test_id, request_id)
             if found is not None and found.true != true_label:
@@ -217,7 +222,7 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
                 if found.arm is not None and move.move_label(found.predicted, found.true, true_label):
                     moves[found.arm] = move
                     rows.add(test_id, moves)
-                    progress = _advance(view, test_id, 1)
+                    progress = rows.advance(test_id, 1)
                     carries = progress.events >= progress.next_look and _look(view, test_id, progress.events)
             elif found is None and not late:
                 rows.add_label(test_id, request_id, true_label, view.now)
@@ -284,13 +289,8 @@ def require_test(view: Reader, test_id: object) -> StoredTest:
     """
     test = find_test(view, test_id)
     if test is None:
-        raise not_found(test_id)
+        raise ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
     return test
-
-
-def not_found(test_id: object) -> ABTestNotFoundError:
-    """Return the error for an unknown test."""
-    return ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
 
 
 class _Known(NamedTuple):
@@ -335,33 +335,11 @@ def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool
     return fresh, _Known(moves, moved, duplicates)
 
 
-def _count(view: Reader, test_id: str, outcomes: Sequence[Outcome]) -> int:
-    """Add outcomes to the statistics and return how many of them have a label that counts."""
-    if len(outcomes) == 1:
-        view.ab_tests.outcomes.add_one(test_id, outcomes[0])
-        return int(outcomes[0].predicted is not None and outcomes[0].true is not None)
-    arms = tally(outcomes)
-    view.ab_tests.outcomes.add(test_id, arms)
-    return sum(more.labelled for more in arms.values())
-
-
 def _late_by_arm(outcomes: Sequence[Outcome]) -> dict[str, Increment]:
     arms: dict[str, Increment] = {}
     for outcome in outcomes:
         arms.setdefault(outcome.arm, Increment()).late += 1
     return arms
-
-
-def _advance(view: Reader, test_id: str, more: int) -> Progress:
-    progress = view.ab_tests.outcomes.advance(test_id, more)
-    if progress is None:
-        raise not_found(test_id)
-    if progress.status == _SETUP:
-        raise IllegalTransitionError(
-            f"The test {test_id} was not started, so nothing can be recorded.",
-            hint=f"Start it: sentinelzer0 ab start {test_id}",
-        )
-    return progress
 
 
 def _look(view: Reader, test_id: str, events: int) -> bool:

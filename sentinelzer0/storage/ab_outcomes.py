@@ -13,13 +13,14 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ClauseElement, Table, bindparam, insert, select, update
+from sqlalchemy import ClauseElement, Table, bindparam, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect
 
-from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, Look
-from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome, numbers_of
+from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, Look, TestStatus
+from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome, numbers_of, tally
+from sentinelzer0.errors import ABTestNotFoundError, IllegalTransitionError
 from sentinelzer0.stats.estimators import ArmStatistics
 from sentinelzer0.stats.histogram import LatencyHistogram, bucket_of
 from sentinelzer0.stats.moments import Confusion, Moments
@@ -28,11 +29,14 @@ from sentinelzer0.storage.database import Connection, Statement
 from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outcomes, ab_progress, ab_trajectory
 
 ARMS = ("A", "B")
+_SETUP = TestStatus.SETUP.value
 NUMBERS = tuple(c.name for c in ab_arms.columns if not c.primary_key)
 # The order of the parameters in the SQL text.
 _OUTCOME, _LATENCY, _CUSTOM = (tuple(table.columns.keys()) for table in (ab_outcomes, ab_latency, ab_custom))
 _ADD_TO_ARM = (*(f"add_{name}" for name in NUMBERS), "of_test", "of_arm")
 _ADVANCE, _OF_TEST = ("more", "of_test"), ("of_test",)
+_PASS_BY = ("more", "of_test", "open_1", "open_2", "again")
+_OPEN = tuple(status.value for status in TestStatus if status.is_open)
 
 _numbers_of = attrgetter(*NUMBERS)
 
@@ -74,6 +78,15 @@ _advance = Statement(
 # After the update, not by RETURNING: SQLite takes 33 us for that, and 12 us for both statements.
 _progress = Statement(
     select(ab_progress.c.status, ab_progress.c.events, ab_progress.c.next_look).where(_is(ab_progress))
+)
+_pass_by = Statement(
+    update(ab_progress)
+    .where(
+        _is(ab_progress),
+        or_(ab_progress.c.status == bindparam("open_1"), ab_progress.c.status == bindparam("open_2")),
+        ab_progress.c.events + bindparam("again") < ab_progress.c.next_look,
+    )
+    .values(events=ab_progress.c.events + bindparam("more"))
 )
 _set_next_look = Statement(update(ab_progress).where(_is(ab_progress)).values(next_look=bindparam("to")))
 _events = Statement(select(ab_progress.c.events).where(_is(ab_progress)))
@@ -139,12 +152,33 @@ class ABOutcomeRows:
         """Let recorders know the test's status; locks out those under way until this transaction ends."""
         self._connection.run(_set_status, {"of_test": test_id, "to": status})
 
-    def advance(self, test_id: str, more: int) -> Progress | None:
-        """Count ``more`` outcomes or labels and return where that leads, or None when there is no such test."""
+    def advance(self, test_id: str, more: int) -> Progress:
+        """Count ``more`` outcomes or labels and return where that leads.
+
+        Raises:
+            ABTestNotFoundError: There is no such test.
+            IllegalTransitionError: It was not started.
+        """
         run = self._connection.run_tuple
         run(_advance, _ADVANCE, (more, test_id))
         row = run(_progress, _OF_TEST, (test_id,)).fetchone()
-        return None if row is None else Progress(*row)
+        if row is None:
+            raise ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
+        if row[0] == _SETUP:
+            raise IllegalTransitionError(
+                f"The test {test_id} was not started, so nothing can be recorded.",
+                hint=f"Start it: sentinelzer0 ab start {test_id}",
+            )
+        return Progress(*row)
+
+    def pass_by(self, test_id: str, more: int) -> bool:
+        """Count ``more`` outcomes or labels if the test is open and no look is due, which is nearly always.
+
+        Returns:
+            False when nothing was done: :meth:`advance` has to tell why.
+        """
+        values = (more, test_id, *_OPEN, more)
+        return bool(self._connection.run_tuple(_pass_by, _PASS_BY, values).rowcount == 1)
 
     def events(self, test_id: str) -> int:
         """Return how many outcomes and labels were counted."""
@@ -158,10 +192,12 @@ class ABOutcomeRows:
             False when one is known, or named twice; nothing has been stored then.
         """
         recorded_at, is_late = encode_time(at), int(late)
-        rows = [(test_id, o[0], o[1], recorded_at, *o[2:8], is_late) for o in outcomes]
         connection = self._connection
-        if len(rows) == 1:
-            return bool(connection.run_tuple(_add_outcome, _OUTCOME, rows[0]).rowcount == 1)
+        if len(outcomes) == 1:
+            o = outcomes[0]
+            row = (test_id, o[0], o[1], recorded_at, *o[2:8], is_late)
+            return bool(connection.run_tuple(_add_outcome, _OUTCOME, row).rowcount == 1)
+        rows = [(test_id, o[0], o[1], recorded_at, *o[2:8], is_late) for o in outcomes]
         connection.script("SAVEPOINT outcomes")
         if connection.run_tuples(_add_outcome, _OUTCOME, rows) == len(rows):
             return True
@@ -200,13 +236,22 @@ class ABOutcomeRows:
             for metric, sums in more.custom.items():
                 run(_add_custom, _CUSTOM, (test_id, arm, metric, *sums))
 
-    def add_one(self, test_id: str, outcome: Outcome) -> None:
-        """Add one outcome to the statistics: what :meth:`add` does with its tally, in a third of the time."""
+    def count(self, test_id: str, outcomes: Sequence[Outcome]) -> int:
+        """Add outcomes to the statistics and return how many of them have a label that counts."""
+        if len(outcomes) != 1:
+            arms = tally(outcomes)
+            self.add(test_id, arms)
+            return sum(more.labelled for more in arms.values())
+        # One outcome, without the detour over a tally: the same numbers in a third of the time.
+        (outcome,) = outcomes
+        arm, latency, custom = outcome[1], outcome[3], outcome[8]
         run = self._connection.run_tuple
-        run(_add_to_arm, _ADD_TO_ARM, (*numbers_of(outcome), test_id, outcome.arm))
-        run(_add_requests, _LATENCY, (test_id, outcome.arm, bucket_of(outcome.latency_ms), 1))
-        for metric, value in outcome.custom.items():
-            run(_add_custom, _CUSTOM, (test_id, outcome.arm, metric, 1, value, value * value))
+        run(_add_to_arm, _ADD_TO_ARM, (*numbers_of(outcome), test_id, arm))
+        run(_add_requests, _LATENCY, (test_id, arm, bucket_of(latency), 1))
+        if custom:
+            for metric, value in custom.items():
+                run(_add_custom, _CUSTOM, (test_id, arm, metric, 1, value, value * value))
+        return int(outcome[5] is not None and outcome[6] is not None)
 
     def read(self, test_id: str) -> tuple[ArmReading, ArmReading]:
         """Return the statistics of both arms."""
