@@ -82,7 +82,7 @@ def play(stage: Stage) -> TestFacts:
         "ends the test; v1 has all the traffic back until somebody decides",
         detail=f"{a['total_requests']:,} requests to v1, {b['total_requests']:,} to v2; recall "
         f"{percent(a['computed_metrics']['recall'])} against {percent(b['computed_metrics']['recall'])}; "
-        f"p {significance['p_value']:.1g}, valid at every look",
+        f"p={significance['p_value']:.1g}, valid at every look",
     )
     stage.promote("v2", "won the A/B test", f"verdict after {decided_after:,} requests read")
     return TestFacts(test_id, tuple(looks), decided_after, done)
