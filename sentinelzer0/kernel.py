@@ -38,7 +38,6 @@ __all__ = [
     "Reader",
     "SystemClock",
     "Transaction",
-    "blob_store",
     "disk_errors",
     "load_snapshot",
     "random_salt",
@@ -240,11 +239,6 @@ def workspace_root(location: str | os.PathLike[str]) -> Path:
         InvalidInputError: The location is no directory and no address of a database.
     """
     return _locate(location)[1]
-
-
-def blob_store(root: Path, clock: Clock) -> LocalBlobStore:
-    """Return a store of bytes below any directory, for a copy of a workspace's bytes."""
-    return LocalBlobStore(root, now=clock.now)
 
 
 def load_snapshot(location: str | os.PathLike[str], path: Path) -> None:

@@ -37,7 +37,7 @@ from sentinelzer0.kernel import (
     Clock,
     Kernel,
     Layout,
-    blob_store,
+    disk_errors,
     load_snapshot,
     signed_text,
     workspace_root,
@@ -129,6 +129,24 @@ def backup(
     target = _empty_directory(destination)
     if target.is_relative_to(kernel.layout.root.resolve()):
         raise InvalidInputError(f"{str(target)!r} is inside the workspace.", hint="Choose a directory elsewhere.")
+    try:
+        with disk_errors(f"The backup to {str(target)!r}"):
+            document = _fill(kernel, target, progress)
+            made = _summary(target, document)
+            os.sync()
+            write_json(target / MANIFEST, document)
+            _on_disk(target / MANIFEST)
+    except BaseException:
+        _empty(target)
+        raise
+    with kernel.begin(actor, BACKUP, "workspace:this") as tx:
+        facts = {name: document[name] for name in ("workspace_id", "records", "root", "blobs", "signed")}
+        tx.record(detail=facts | {"size": made.size})
+    return made
+
+
+def _fill(kernel: Kernel, target: Path, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Copy everything and return the manifest."""
     inside = Layout(target / WORKSPACE)
     inside.root.mkdir(parents=True)
     kernel.save_snapshot(inside.database)
@@ -140,16 +158,16 @@ def backup(
             frontier = view.audit.head()
         workspace_id = copy.workspace_id
     signed = _sign(kernel, target, Checkpoint(kernel.signer().name, frontier.size, frontier.root()))
-    files = dict(_digests(target))
-    facts = {"workspace_id": workspace_id, "records": frontier.size, "root": frontier.root().hex(), "blobs": blobs}
-    document = {"format": FORMAT, "created_at": kernel.now().isoformat(), "signed": signed, **facts, "files": files}
-    made = _summary(target, document)
-    os.sync()
-    write_json(target / MANIFEST, document)
-    _on_disk(target / MANIFEST)
-    with kernel.begin(actor, BACKUP, "workspace:this") as tx:
-        tx.record(detail=facts | {"size": made.size, "signed": signed})
-    return made
+    return {
+        "format": FORMAT,
+        "created_at": kernel.now().isoformat(),
+        "workspace_id": workspace_id,
+        "records": frontier.size,
+        "root": frontier.root().hex(),
+        "blobs": blobs,
+        "signed": signed,
+        "files": dict(_digests(target)),
+    }
 
 
 def verify_backup(source: str | os.PathLike[str]) -> Backup:
@@ -203,7 +221,8 @@ def restore(
     root = _empty_directory(workspace_root(directory))
     beside = root.with_name(f".{root.name}.restoring-{os.getpid()}")
     try:
-        shutil.copytree(Path(source) / WORKSPACE, beside)
+        with disk_errors(f"Restoring to {str(root)!r}"):
+            shutil.copytree(Path(source) / WORKSPACE, beside)
         _require_log(beside, found, clock)
         database = Layout(beside).database
         if "://" in os.fspath(directory):
@@ -239,21 +258,32 @@ def _copy_blobs(kernel: Kernel, copy: Kernel, progress: Callable[[int, int], Non
         for digest in view.registry.evidence_digests():
             wanted.setdefault(digest, 0)
     total, done = sum(wanted.values()), 0
-    store = blob_store(copy.layout.root, kernel.clock)
     for digest, size in sorted(wanted.items()):
-        path = kernel.blobs.path(digest)
-        if not path.exists():
-            raise IntegrityError(f"The stored bytes of {digest} are missing.", hint="Run: sentinelzer0 doctor")
-        # An empty member of a directory is no model on its own.
-        actual = store.put(path).digest if path.stat().st_size else store.put_bytes(b"")
-        if actual != digest:
-            raise IntegrityError(
-                f"The stored bytes of {digest} changed: their SHA-256 is now {actual}.", hint="Run: sentinelzer0 doctor"
-            )
+        _copy_blob(kernel.blobs.path(digest), copy.blobs.path(digest), digest)
         done += size
         if progress is not None:
             progress(done, total)
     return len(wanted)
+
+
+def _copy_blob(source: Path, target: Path, digest: str) -> None:
+    """Copy one blob and hash the copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"The stored bytes of {digest} are missing.", hint="Run: sentinelzer0 doctor") from error
+    actual = _sha256(target)
+    if actual != digest:
+        raise IntegrityError(
+            f"The stored bytes of {digest} changed: their SHA-256 is now {actual}.", hint="Run: sentinelzer0 doctor"
+        )
+    target.chmod(0o444)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sign(kernel: Kernel, target: Path, checkpoint: Checkpoint) -> bool:
@@ -333,9 +363,7 @@ def _digests(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if path.is_symlink() or not path.is_file():
             yield name, {"size": -1, "sha256": ""}
             continue
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        yield name, {"size": path.stat().st_size, "sha256": digest}
+        yield name, {"size": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def _copy_tree(source: Path, target: Path) -> None:
@@ -354,6 +382,15 @@ def _empty_directory(location: str | os.PathLike[str]) -> Path:
             f"{str(path)!r} is not an empty directory.", hint="Name one that is empty or does not exist."
         )
     return path
+
+
+def _empty(directory: Path) -> None:
+    """Remove what was copied; the directory was empty before."""
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _on_disk(path: Path) -> None:
