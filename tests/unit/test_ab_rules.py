@@ -81,7 +81,7 @@ def test_two_tests_assign_independently() -> None:
     assert all(1850 < count < 2150 for count in pairs.values()), "5 standard deviations of 2000"
 
 
-@pytest.mark.parametrize("key", [1.5, None, True, ["a"], "\ud800", object()], ids=ascii)
+@pytest.mark.parametrize("key", [1.5, None, True, ["a"], "\ud800", {}], ids=ascii)
 def test_what_cannot_be_a_key(key: Any) -> None:
     with pytest.raises(InvalidInputError, match="cannot be a key"):
         unit_hash(key, 1)
