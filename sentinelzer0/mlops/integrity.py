@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,10 +81,9 @@ def view_path(kernel: Kernel, version: Version) -> Path:
 
     A damaged blob cannot be made readable; the path is then returned although nothing is there.
     """
-    path = kernel.layout.view_of(
-        version.model, version.version, "" if version.kind == ContentKind.DIRECTORY.value else version.filename
-    )
-    if version.deleted_at is None and not os.path.exists(path):  # noqa: PTH110 - half the time, for every version listed
+    name = "" if version.kind == ContentKind.DIRECTORY.value else version.filename
+    path = kernel.layout.view_of(version.model, version.version, name)
+    if version.deleted_at is None and not kernel.layout.has_view(version.model, version.version, name):
         try:
             kernel.blobs.link(content_of(version), path)
         except IntegrityError:

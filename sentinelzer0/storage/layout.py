@@ -43,6 +43,10 @@ class Layout:
         """Return the readable file of a version, or with an empty name its directory."""
         return self.versions / f"{readable_name(model, version)}/{filename}"
 
+    def has_view(self, model: str, version: str, filename: str) -> bool:
+        """Return whether the file of :meth:`view_of` is there; asked for every version of a list, hence on text."""
+        return os.access(f"{self.versions}/{readable_name(model, version)}/{filename}", os.F_OK)
+
     def metadata_file(self, model: str, version: str) -> Path:
         """Return the file with a version's immutable facts."""
         return self.metadata / f"{readable_name(model, version)}.json"
