@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs build lock env-demo env-test
+.PHONY: help demo test check bench faults docs build lock env-demo env-test
 
 help: ## list the targets
 	@$(PYTHON) -c "import re; [print(f'make {t:<8}{h}') for t, h in re.findall(r'^(\w+):.*?## (.*)', open('Makefile').read(), re.M)]"
@@ -30,6 +30,9 @@ check: env-test ## style, types, import contracts, budgets: under two minutes
 
 bench: env-test ## measure, and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+faults: env-test ## kill -9 at every system call of the use cases (needs strace; takes an hour)
+	$(BIN)/python -m tests.faults.every_syscall
 
 docs: env-test ## run every example of the README, docs/ and the docstrings; follow every link
 	$(BIN)/python -m pytest -q tests/docs sentinelzer0

@@ -118,7 +118,7 @@ class Deployments:
         Raises:
             InvalidInputError: ``moment`` has no time zone.
         """
-        if moment.tzinfo is None:
+        if getattr(moment, "tzinfo", None) is None:
             raise InvalidInputError(
                 f"{moment!r} has no time zone.", hint="Say which one, for example datetime(…, tzinfo=timezone.utc)."
             )

@@ -296,7 +296,8 @@ class ModelRegistry:
             summary: One line for people.
             model: The model.
         """
-        kind = check_label(kind, "kind of evidence")
+        kind, summary = check_label(kind, "kind of evidence"), check_text(summary, "summary")
+        check_label(attached_by, "person's name")
         with self.kernel.read() as view:
             integrity.require_version(view, model, version)
         content = self.kernel.blobs.put(Path(path))
@@ -308,7 +309,7 @@ class ModelRegistry:
                 version=version,
                 kind=kind,
                 passed=bool(passed),
-                summary=check_text(summary, "summary"),
+                summary=summary,
                 digest=content.digest,
                 version_digest=found.digest,
                 filename=content.filename,
