@@ -169,9 +169,11 @@ def _interval(significance: dict[str, Any]) -> Iterator[Block]:
         f"{significance['metric']}, B - A  ",
         chart(interval_bar(low, significance["difference"], high)),
         f"  {values.signed(significance['difference'])}",
-        dim(f"  {percent:g} % interval at every look: {values.signed(low)} to {values.signed(high)}"),
     )
-    yield line(dim(f"p {significance['p_value']:.4g}, always valid, after {significance['total_samples']} outcomes"))
+    yield line(
+        dim(f"{percent:g} % interval at every look {values.signed(low)} to {values.signed(high)}, "),
+        dim(f"p {significance['p_value']:.2g}, after {significance['total_samples']} outcomes"),
+    )
 
 
 def _better(winner: str | None, results: dict[str, Any]) -> Piece:

@@ -66,12 +66,14 @@ class Table:
         rows: Cells, as many as columns.
         title: Above the table, or empty.
         wide: Index of the column that is wrapped when the terminal is too narrow; the others never are.
+        optional: Indices of columns that are left out, in this order, until the terminal is wide enough.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]] = field(default_factory=list)
     title: str = ""
     wide: int | None = None
+    optional: tuple[int, ...] = ()
 
 
 Block = Line | Facts | Table

@@ -183,10 +183,9 @@ def _page(
     if table_rows:
         heads = ("", f">{base.version}", f">{candidate.version}", "change", f"last {HISTORY} versions")
         yield Table(heads, table_rows)
-    pieces: list[Piece] = []
     if hidden:
-        pieces.append(dim(f"{hidden} equal {'field' if hidden == 1 else 'fields'} hidden (--all).  "))
-    yield line(*pieces, *gate_line)
+        yield line(dim(f"{hidden} equal {'field' if hidden == 1 else 'fields'} hidden (--all)."))
+    yield line(*gate_line)
     yield next_command(step)
 
 
@@ -208,7 +207,7 @@ def _change(row: Row) -> Marked:
             "~ added" if row.first in (None, "", []) else "~ removed" if row.second in (None, "", []) else "~ changed"
         )
     arrow = "▲" if row.change > 0 else "▼"
-    sign = "+" if row.change > 0 else values.MINUS
+    sign = "+" if row.change > 0 else "-"
     amount = values.size(int(abs(row.change))) if row.field == "size" else values.number(abs(row.change))
     mark = {"better": good, "worse": bad}.get(row.verdict, warn)
     return mark(f"{arrow} {sign}{amount} {row.verdict}")

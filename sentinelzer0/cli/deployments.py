@@ -111,7 +111,8 @@ def _history(page: list[Deployment], environment: str, now: datetime) -> list[Bl
     rows: list[list[Cell]] = [
         [
             str(item.revision),
-            [values.absolute(item.created_at), dim(f"  {values.relative(item.created_at, now)}")],
+            values.absolute(item.created_at),
+            dim(values.relative(item.created_at, now)),
             _traffic(item),
             _cause(item),
             item.created_by,
@@ -119,7 +120,9 @@ def _history(page: list[Deployment], environment: str, now: datetime) -> list[Bl
         ]
         for item in page
     ]
-    return [Table((">rev", "when (UTC)", "what served from then", "cause", "who", "why"), rows, wide=5)]
+    return [
+        Table((">rev", "when (UTC)", "", "what served from then", "cause", "who", "why"), rows, wide=6, optional=(2,))
+    ]
 
 
 def _traffic(item: Deployment) -> list[Piece]:

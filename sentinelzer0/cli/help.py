@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sentinelzer0.cli.coercion import lighten
 from sentinelzer0.cli.commands import ALIASES, CARE, FLOW, GLOBAL_OPTIONS
 
 _WIDTH = 22
@@ -66,11 +67,15 @@ class ReaderGoneError(Exception):
 
 
 class Verb(TyperCommand):
-    """A command with readable help."""
+    """A command with readable help and quick arguments."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with quick conversions."""
+        return lighten(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:
         """Return the help text, painted when the terminal takes colours."""
-        return painted(super().get_help(ctx), colour=_colour_of(ctx))
+        return painted(super().get_help(ctx), colour=_decide_colour(ctx))
 
     def get_help_option_names(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the parser's interface
         """Return what asks for help."""
@@ -93,9 +98,13 @@ class Verb(TyperCommand):
 class Verbs(TyperGroup):
     """A noun; without a verb it shows its help."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, with quick conversions."""
+        return lighten(super().get_params(ctx))
+
     def get_help(self, ctx: Any) -> str:
         """Return the help text, painted when the terminal takes colours."""
-        return painted(super().get_help(ctx), colour=_colour_of(ctx))
+        return painted(super().get_help(ctx), colour=_decide_colour(ctx))
 
     def get_help_option_names(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the parser's interface
         """Return what asks for help."""
@@ -129,6 +138,7 @@ def _nothing() -> None:
     """Make typer keep a noun although it has one verb only."""
 
 
-def _colour_of(ctx: Any) -> bool:
-    refused = bool(getattr(ctx.obj, "no_color", False))
-    return wants_colour(sys.stdout, os.environ, refused=refused)
+def _decide_colour(ctx: Any) -> bool:
+    """Decide about colours for this help, and keep the parser from stripping them where they are insisted on."""
+    ctx.color = wants_colour(sys.stdout, os.environ, refused=bool(getattr(ctx.obj, "no_color", False)))
+    return bool(ctx.color)

@@ -61,7 +61,8 @@ class Root(Verbs):
 
     def get_help(self, ctx: Any) -> str:
         """Return the overview."""
-        return overview(colour=wants_colour(sys.stdout, os.environ, refused=ctx.obj.no_color)).rstrip("\n")
+        ctx.color = wants_colour(sys.stdout, os.environ, refused=ctx.obj.no_color)
+        return overview(colour=ctx.color).rstrip("\n")
 
     def _noun(self, name: str) -> Any:
         application = load(f"sentinelzer0.cli.{NOUNS[name].module}").app

@@ -282,15 +282,16 @@ def _entries(page: list[RegistryEntry], now: datetime) -> list[Block]:
                 name(entry.version),
                 values.status(entry.stage.value),
                 values.health(entry.health_status),
-                [values.relative(entry.registered_at, now), dim(f"  {values.absolute(entry.registered_at)}")],
+                values.relative(entry.registered_at, now),
+                dim(values.absolute(entry.registered_at)),
                 entry.registered_by,
                 entry.promoted_by or values.NONE,
                 str(where) or values.NONE,
                 ", ".join(entry.tags),
             ]
         )
-    heads = ("version", "stage", "health", "registered (UTC)", "by", "approved by", "deployed to", "tags")
-    return [Table(heads, rows, wide=7)]
+    heads = ("version", "stage", "health", "age", "registered (UTC)", "by", "approved by", "deployed to", "tags")
+    return [Table(heads, rows, wide=8, optional=(3, 7, 6))]
 
 
 def _entry(entry: RegistryEntry, requests: list[dict[str, Any]], now: datetime) -> Iterator[Block]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table as Grid
@@ -50,7 +51,7 @@ def show(blocks: Iterable[Block], console: Console) -> None:
         if isinstance(block, Line) and block.whole:
             console.print(_text([" " * block.indent, *block.pieces]), soft_wrap=True)
         else:
-            console.print(_renderable(block), overflow="fold")
+            console.print(_renderable(block, console), overflow="fold")
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], 
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _renderable(block: Block) -> RenderableType:
+def _renderable(block: Block, console: Console) -> RenderableType:
     match block:
         case Line():
             text = _text(block.pieces)
@@ -76,7 +77,7 @@ def _renderable(block: Block) -> RenderableType:
         case Facts():
             return _facts(block)
         case Table():
-            grid = _table(block)
+            grid = _fitting(block, console)
             return Group(Text(block.title, style="bold"), grid) if block.title else grid
 
 
@@ -89,9 +90,24 @@ def _facts(block: Facts) -> Grid:
     return grid
 
 
-def _table(block: Table) -> Grid:
+def _fitting(block: Table, console: Console) -> Grid:
+    """Return the table with as many of its optional columns as there is room for."""
+    without: set[int] = set()
+    grid = _table(block, without)
+    unlimited = console.options.update(max_width=UNLIMITED)
+    for column in block.optional:
+        if Measurement.get(console, unlimited, grid).maximum <= console.width:
+            break
+        without.add(column)
+        grid = _table(block, without)
+    return grid
+
+
+def _table(block: Table, without: set[int]) -> Grid:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for index, head in enumerate(block.columns):
+    kept = [index for index in range(len(block.columns)) if index not in without]
+    for index in kept:
+        head = block.columns[index]
         right = head.startswith(">")
         flexible = index == block.wide
         grid.add_column(
@@ -101,7 +117,7 @@ def _table(block: Table) -> Grid:
             overflow="fold" if flexible else "ellipsis",
         )
     for row in block.rows:
-        grid.add_row(*(_text(cell) for cell in row))
+        grid.add_row(*(_text(row[index]) for index in kept))
     return grid
 
 

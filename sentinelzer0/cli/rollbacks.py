@@ -200,7 +200,8 @@ def _history(page: list[RollbackEvent], now: datetime) -> list[Block]:
         return [line("There was no rollback.")]
     rows: list[list[Cell]] = [
         [
-            [values.absolute(item.timestamp), dim(f"  {values.relative(item.timestamp, now)}")],
+            values.absolute(item.timestamp),
+            dim(values.relative(item.timestamp, now)),
             [name(item.from_version), " → ", name(item.to_version or values.NONE)],
             _outcome(item),
             item.triggered_by,
@@ -209,7 +210,7 @@ def _history(page: list[RollbackEvent], now: datetime) -> list[Block]:
         ]
         for item in page
     ]
-    return [Table(("when (UTC)", "from → to", "outcome", "who", "why", "event"), rows, wide=4)]
+    return [Table(("when (UTC)", "", "from → to", "outcome", "who", "why", "event"), rows, wide=5, optional=(6, 1))]
 
 
 def _outcome(item: RollbackEvent) -> Piece:

@@ -14,7 +14,6 @@ from sentinelzer0.errors import InvalidInputError, ModelFileNotFoundError
 
 NONE = "\N{EN DASH}"
 """What stands where there is no value."""
-MINUS = "\N{MINUS SIGN}"
 _BARS = "▁▂▃▄▅▆▇█"
 _STEPS = (
     (timedelta(minutes=1), timedelta(seconds=1), "s"),
@@ -99,14 +98,16 @@ def short(digest: str | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number to five significant digits, or a dash.
+    """Return a number to four significant digits, from 1000 on to one decimal, or a dash.
 
-    >>> number(0.87124), number(41.0), number(1234567.0), number(None) == NONE
-    ('0.87124', '41', '1234567', True)
+    >>> number(0.871249), number(41.0), number(1234567.0), number(2345.678), number(None) == NONE
+    ('0.8712', '41', '1234567', '2345.7', True)
     """
     if value is None:
         return NONE
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.5g}"
+    if abs(value) < 1e15 and (value == round(value) or abs(value) >= 1000):
+        return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+    return f"{value:.4g}"
 
 
 def signed(value: float | None) -> str:

@@ -254,14 +254,16 @@ def _listing(found: list[ModelVersion], weights: dict[str, float], wanted: str, 
                 name(item.version),
                 state,
                 dim(values.NONE) if metric is None else [strong(values.number(metric[1])), dim(f" {metric[0]}")],
-                [values.relative(facts.created_at, now), dim(f"  {values.absolute(facts.created_at)}")],
+                values.relative(facts.created_at, now),
+                dim(values.absolute(facts.created_at)),
                 facts.created_by,
                 values.size(facts.file_size),
                 dim(values.short(facts.file_hash)),
                 ", ".join(facts.tags),
             ]
         )
-    return [Table(("version", "status", "metric", "when (UTC)", "who", ">size", "sha256", "tags"), rows, wide=7)]
+    heads = ("version", "status", "metric", "age", "created (UTC)", "who", ">size", "sha256", "tags")
+    return [Table(heads, rows, wide=8, optional=(3, 7, 6))]
 
 
 def _card(found: ModelVersion, entry: Any, share: float, environment: str, now: datetime) -> Iterator[Block]:
