@@ -63,7 +63,9 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
     """
     with kernel.read() as view:
         test = require_test(view, test_id)
-        looks = view.ab_tests.outcomes.looks(test_id)
+        rows = view.ab_tests.outcomes
+        last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
+        looks = [*(look for look in rows.looks(test_id) if look.events < last.events), last]
         records = view.audit.of_subject(subject_of(test_id))
         now = view.now
     settings = _settings(test)
@@ -94,7 +96,7 @@ def _verdict(test: StoredTest, results: dict[str, Any]) -> Verdict:
         detail = (
             f"Decided at {decided[:16].replace('T', ' ')} UTC after {test.verdict['events']:,} outcomes and labels."
         )
-    return Verdict(kind, results["recommendation"], detail)
+    return Verdict(kind, results["recommendation"], detail, label="Decided" if decided is not None else "")
 
 
 def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> list[Block]:
