@@ -11,8 +11,8 @@ from typing import Any
 from sentinelzer0.domain import merkle
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.signed_note import Checkpoint
-from sentinelzer0.errors import NotFoundError, SentinelError
-from sentinelzer0.kernel import Kernel, disk_errors, write_text
+from sentinelzer0.errors import CorruptWorkspaceError, NotFoundError, SentinelError
+from sentinelzer0.kernel import Kernel, Reader, disk_errors, write_text
 from sentinelzer0.mlops.public_values import checked_limit
 
 MAX_PROBLEMS = 50
@@ -158,8 +158,7 @@ class AuditTrail:
             problems += [f"Record {seq} is indexed but missing." for seq in sorted(subjects)]
             stored = {(level, position): digest for level, position, digest in view.audit.nodes()}
             problems += _node_problems(stored, nodes)
-            if view.audit.head() != frontier:
-                problems.append(f"The head of the log does not match its {frontier.size} records.")
+            problems += _head_problems(view, frontier)
         for size, root in marks.items():
             if roots.get(size) != root:
                 problems.append(f"The signed checkpoint over {size} records does not match the log.")
@@ -235,6 +234,14 @@ def _record_problems(row: tuple[int, str, str, str, str, str], expected: int, su
     if set(record.subjects) != subjects:
         found.append(f"Record {seq} and its index of subjects differ.")
     return found
+
+
+def _head_problems(view: Reader, computed: merkle.Frontier) -> list[str]:
+    try:
+        matches = view.audit.head() == computed
+    except CorruptWorkspaceError as error:
+        return [error.message]
+    return [] if matches else [f"The head of the log does not match its {computed.size} records."]
 
 
 def _node_problems(stored: dict[tuple[int, int], bytes], computed: dict[tuple[int, int], bytes]) -> list[str]:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.merkle import Frontier, leaf_hash
-from sentinelzer0.errors import CorruptWorkspaceError
+from sentinelzer0.errors import CorruptWorkspaceError, InvalidInputError
 from sentinelzer0.storage.database import Connection, Statement
 from sentinelzer0.storage.schema import audit_head, audit_nodes, audit_records, audit_subjects
 
@@ -94,7 +94,18 @@ class AuditRows:
         row = self._connection.first(_head_locked if lock and self._connection.backend != "sqlite" else _head)
         if row is None:
             raise CorruptWorkspaceError("The audit log has no head.", hint="Restore the workspace from a backup.")
-        return Frontier.from_bytes(bytes(row[1]))
+        try:
+            frontier = Frontier.from_bytes(bytes(row[1]))
+        except InvalidInputError as error:
+            raise CorruptWorkspaceError(
+                f"The head of the audit log is damaged: {error.message}", hint="Restore the workspace from a backup."
+            ) from error
+        if frontier.size != row[0]:
+            raise CorruptWorkspaceError(
+                f"The head of the audit log counts {row[0]} records in one place and {frontier.size} in another.",
+                hint="Restore the workspace from a backup.",
+            )
+        return frontier
 
     def create_head(self) -> None:
         """Start an empty log."""

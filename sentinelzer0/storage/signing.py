@@ -7,6 +7,7 @@ workspace that is copied or altered without it cannot produce a validly signed c
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def _create_key(path: Path) -> bytes:
     """Make a key that only its owner can read; of two processes, the first one's key counts."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = Ed25519PrivateKey.generate().private_bytes_raw()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(descriptor, secret)
