@@ -176,7 +176,7 @@ def verify_backup(source: str | os.PathLike[str]) -> Backup:
     Raises:
         CorruptWorkspaceError: It is incomplete, or a file is missing, changed or foreign.
     """
-    directory = Path(source)
+    directory = Path(source).resolve()
     document = _manifest(directory)
     actual = dict(_digests(directory))
     expected = document["files"]

@@ -24,6 +24,7 @@ E = TypeVar("E", bound=StrEnum)
 
 UNKNOWN_PERSON = "unknown"
 KINDS = ("versions", "entries", "requests", "ab_tests", "rollbacks", "deployments")
+_WORDS = {"ab_tests": "A/B tests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class LegacyReport:
         return not self.problems
 
     def __str__(self) -> str:
-        new = ", ".join(f"{len(names)} {kind}" for kind, names in self.imported.items() if names)
+        new = ", ".join(f"{len(names)} {_WORDS.get(kind, kind)}" for kind, names in self.imported.items() if names)
         known = sum(len(names) for names in self.unchanged.values())
         told = f"Imported {new}" if new else "Nothing new to import"
         return f"{told}; {known} imported before, {len(self.problems)} damaged."

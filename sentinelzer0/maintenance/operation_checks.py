@@ -106,7 +106,7 @@ def check_health(kernel: Kernel) -> Check:
                     problems.append(f"{name} serves {deployment.environment} without a health check in 24 h")
                 elif entry.health_status != "healthy":
                     problems.append(f"{name} serves {deployment.environment} and is {entry.health_status}")
-    fix = "Check it: sentinelzer0 rollback check VERSION"
+    fix = "Check it: sentinelzer0 rollback check-health VERSION"
     return verdict("health", problems, "What serves was found healthy in the last 24 h.", fix, Status.WARN)
 
 

@@ -67,7 +67,7 @@ def test_everything_is_taken_over_in_place_and_originals_stay(models: Path) -> N
     report = import_legacy(models, timezone="UTC", imported_by="ayse")
     assert (count(report), report.problems, report.complete) == (KINDS, (), True)
     assert snapshot(ORIGINAL).items() <= snapshot(models).items()
-    assert str(report).startswith("Imported 5 versions, 4 entries, 6 requests, 2 ab_tests, 1 rollbacks")
+    assert str(report).startswith("Imported 5 versions, 4 entries, 6 requests, 2 A/B tests, 1 rollbacks")
     assert json.loads(json.dumps(report.to_dict()))["imported"]["versions"] == report.imported["versions"]
     with Workspace.open(models) as ws:
         failures = examine(ws.kernel).failures
