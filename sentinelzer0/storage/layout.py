@@ -87,9 +87,11 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     beside = path.with_name(f".sz0-tmp-{os.getpid()}-{threading.get_ident()}-{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
-    finally:
+    except BaseException:
         beside.unlink(missing_ok=True)
+        raise
