@@ -15,6 +15,7 @@ from sentinelzer0.domain.outcomes import (
     MAX_LATENCY_MS,
     Increment,
     Outcome,
+    Progress,
     check_confidence,
     check_custom,
     check_label,
@@ -175,7 +176,7 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
     try:
         with kernel.record_outcomes() as view:
             rows = view.ab_tests.outcomes
-            progress = None if rows.pass_by(test_id, len(outcomes)) else rows.advance(test_id, len(outcomes))
+            progress = None if rows.pass_by(test_id, len(outcomes)) else _advance(view, test_id, len(outcomes))
             late = progress is not None and progress.status in _OVER
             fresh, known = outcomes, _NOTHING_KNOWN
             if not rows.insert(test_id, outcomes, view.now, late=late):
@@ -188,7 +189,7 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
                 if known.moves:
                     rows.add(test_id, known.moves)
             if idle := len(outcomes) if late else known.duplicates - known.moved:
-                progress = rows.advance(test_id, -idle)
+                progress = _advance(view, test_id, -idle)
             due = progress is not None and not late and progress.events >= progress.next_look
             carries = due and progress is not None and _look(view, test_id, progress.events)
     except (IllegalTransitionError, ConflictError) as refusal:
@@ -213,7 +214,7 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
     try:
         with kernel.record_outcomes() as view:
             rows = view.ab_tests.outcomes
-            progress = rows.advance(test_id, 0)
+            progress = _advance(view, test_id, 0)
             late = progress.status in _OVER
             found = None if late else rows.find(test_id, request_id)
             if found is not None and found.true != true_label:
@@ -222,7 +223,7 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
                 if found.arm is not None and move.move_label(found.predicted, found.true, true_label):
                     moves[found.arm] = move
                     rows.add(test_id, moves)
-                    progress = rows.advance(test_id, 1)
+                    progress = _advance(view, test_id, 1)
                     carries = progress.events >= progress.next_look and _look(view, test_id, progress.events)
             elif found is None and not late:
                 rows.add_label(test_id, request_id, true_label, view.now)
@@ -265,7 +266,7 @@ def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
     if test.winner is not None:
         return test
     rows = view.ab_tests.outcomes
-    look = rows.first_decided(test.test_id)
+    look = view.ab_tests.looks.first_decided(test.test_id)
     a, b = (look.a, look.b) if look else rows.look(test.test_id)
     events = look.events if look else rows.events(test.test_id)
     return decided(test, comparison_of(test, a, b), look.at if look else view.now, events)
@@ -289,8 +290,13 @@ def require_test(view: Reader, test_id: object) -> StoredTest:
     """
     test = find_test(view, test_id)
     if test is None:
-        raise ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
+        raise not_found(test_id)
     return test
+
+
+def not_found(test_id: object) -> ABTestNotFoundError:
+    """Return the error for an unknown test."""
+    return ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
 
 
 class _Known(NamedTuple):
@@ -342,13 +348,24 @@ def _late_by_arm(outcomes: Sequence[Outcome]) -> dict[str, Increment]:
     return arms
 
 
+def _advance(view: Reader, test_id: str, more: int) -> Progress:
+    progress = view.ab_tests.outcomes.advance(test_id, more)
+    if progress is None:
+        raise not_found(test_id)
+    if progress.status == TestStatus.SETUP.value:
+        raise IllegalTransitionError(
+            f"The test {test_id} was not started, so nothing can be recorded.",
+            hint=f"Start it: sentinelzer0 ab start {test_id}",
+        )
+    return progress
+
+
 def _look(view: Reader, test_id: str, events: int) -> bool:
     """Keep a look and return whether it carries a verdict that is not latched yet."""
-    rows = view.ab_tests.outcomes
     test = require_test(view, test_id)
-    a, b = rows.look(test_id)
+    a, b = view.ab_tests.outcomes.look(test_id)
     winner = comparison_of(test, a, b).winner
-    rows.add_look(test_id, Look(events, view.now, winner, a, b), next_look(events))
+    view.ab_tests.looks.add(test_id, Look(events, view.now, winner, a, b), next_look(events))
     return winner is not None and test.winner is None
 
 

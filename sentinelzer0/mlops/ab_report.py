@@ -65,7 +65,7 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
         test = require_test(view, test_id)
         rows = view.ab_tests.outcomes
         last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
-        looks = [*(look for look in rows.looks(test_id) if look.events < last.events), last]
+        looks = [*(look for look in view.ab_tests.looks.all(test_id) if look.events < last.events), last]
         records = view.audit.of_subject(subject_of(test_id))
         now = view.now
     settings = _settings(test)

@@ -7,7 +7,6 @@ requests there were. Raw outcomes are only read to join a label or to recognise 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -18,18 +17,16 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect
 
-from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, Look, TestStatus
+from sentinelzer0.domain.ab_tests import FIRST_LOOK, ArmReading, TestStatus
 from sentinelzer0.domain.outcomes import Increment, Outcome, Progress, StoredOutcome, numbers_of, tally
-from sentinelzer0.errors import ABTestNotFoundError, IllegalTransitionError
 from sentinelzer0.stats.estimators import ArmStatistics
 from sentinelzer0.stats.histogram import LatencyHistogram, bucket_of
 from sentinelzer0.stats.moments import Confusion, Moments
-from sentinelzer0.storage.codec import decode_time, encode_time
+from sentinelzer0.storage.codec import encode_time
 from sentinelzer0.storage.database import Connection, Statement
-from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outcomes, ab_progress, ab_trajectory
+from sentinelzer0.storage.schema import ab_arms, ab_custom, ab_latency, ab_outcomes, ab_progress
 
 ARMS = ("A", "B")
-_SETUP = TestStatus.SETUP.value
 NUMBERS = tuple(c.name for c in ab_arms.columns if not c.primary_key)
 # The order of the parameters in the SQL text.
 _OUTCOME, _LATENCY, _CUSTOM = (tuple(table.columns.keys()) for table in (ab_outcomes, ab_latency, ab_custom))
@@ -88,7 +85,6 @@ _pass_by = Statement(
     )
     .values(events=ab_progress.c.events + bindparam("more"))
 )
-_set_next_look = Statement(update(ab_progress).where(_is(ab_progress)).values(next_look=bindparam("to")))
 _events = Statement(select(ab_progress.c.events).where(_is(ab_progress)))
 _add_to_arm = Statement(
     update(ab_arms)
@@ -117,20 +113,6 @@ _custom = Statement(
         _is(ab_custom)
     )
 )
-_add_look = _Insert(ab_trajectory, adds=False)
-_look_columns = (
-    ab_trajectory.c.events,
-    ab_trajectory.c.recorded_at,
-    ab_trajectory.c.winner,
-    ab_trajectory.c.arms,
-)
-_looks = Statement(select(*_look_columns).where(_is(ab_trajectory)).order_by(ab_trajectory.c.events))
-_first_decided = Statement(
-    select(*_look_columns)
-    .where(_is(ab_trajectory), ab_trajectory.c.winner.is_not(None))
-    .order_by(ab_trajectory.c.events)
-    .limit(1)
-)
 
 
 class ABOutcomeRows:
@@ -152,24 +134,12 @@ class ABOutcomeRows:
         """Let recorders know the test's status; locks out those under way until this transaction ends."""
         self._connection.run(_set_status, {"of_test": test_id, "to": status})
 
-    def advance(self, test_id: str, more: int) -> Progress:
-        """Count ``more`` outcomes or labels and return where that leads.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            IllegalTransitionError: It was not started.
-        """
+    def advance(self, test_id: str, more: int) -> Progress | None:
+        """Count ``more`` outcomes or labels and return where that leads, or None when there is no such test."""
         run = self._connection.run_tuple
         run(_advance, _ADVANCE, (more, test_id))
         row = run(_progress, _OF_TEST, (test_id,)).fetchone()
-        if row is None:
-            raise ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
-        if row[0] == _SETUP:
-            raise IllegalTransitionError(
-                f"The test {test_id} was not started, so nothing can be recorded.",
-                hint=f"Start it: sentinelzer0 ab start {test_id}",
-            )
-        return Progress(*row)
+        return None if row is None else Progress(*row)
 
     def pass_by(self, test_id: str, more: int) -> bool:
         """Count ``more`` outcomes or labels if the test is open and no look is due, which is nearly always.
@@ -264,7 +234,7 @@ class ABOutcomeRows:
             custom[arm][metric] = (sums[0], sums[1], sums[2])
         rows = {row[0]: row[1:] for row in self._connection.rows(_arms, empty)}
         a, b = (
-            ArmReading(_statistics(rows[arm], LatencyHistogram(buckets[arm])), int(rows[arm][-1]), custom[arm])
+            ArmReading(statistics_of(rows[arm], LatencyHistogram(buckets[arm])), int(rows[arm][-1]), custom[arm])
             for arm in ARMS
         )
         return a, b
@@ -272,27 +242,11 @@ class ABOutcomeRows:
     def look(self, test_id: str) -> tuple[ArmStatistics, ArmStatistics]:
         """Return the statistics of both arms without histograms, for a look while recording."""
         rows = {row[0]: row[1:] for row in self._connection.rows(_arms, {"of_test": test_id})}
-        return _statistics(rows["A"]), _statistics(rows["B"])
-
-    def add_look(self, test_id: str, look: Look, next_look: int) -> None:
-        """Keep a look, for the chart and for the verdict."""
-        arms = json.dumps([_numbers(look.a), _numbers(look.b)], separators=(",", ":"))
-        row = {"test_id": test_id, "events": look.events, "recorded_at": encode_time(look.at), "winner": look.winner}
-        self._connection.run(_add_look, row | {"arms": arms})
-        self._connection.run(_set_next_look, {"of_test": test_id, "to": next_look})
-
-    def looks(self, test_id: str) -> list[Look]:
-        """Return every look, oldest first."""
-        return [_decode_look(row) for row in self._connection.rows(_looks, {"of_test": test_id})]
-
-    def first_decided(self, test_id: str) -> Look | None:
-        """Return the first look whose evidence carried a verdict, or None."""
-        row = self._connection.first(_first_decided, {"of_test": test_id})
-        return None if row is None else _decode_look(row)
+        return statistics_of(rows["A"]), statistics_of(rows["B"])
 
 
-def _statistics(row: Sequence[Any], histogram: LatencyHistogram | None = None) -> ArmStatistics:
-    """Read statistics off the columns named in ``NUMBERS``."""
+def statistics_of(row: Sequence[Any], histogram: LatencyHistogram | None = None) -> ArmStatistics:
+    """Read statistics off the columns named in ``NUMBERS``, of which ``late`` may be missing."""
     requests, failures = int(row[0]), int(row[1])
     latency = Moments(requests, row[2], row[3], row[4])
     confidence = Moments(int(row[5]), row[6], row[7], row[8])
@@ -300,15 +254,3 @@ def _statistics(row: Sequence[Any], histogram: LatencyHistogram | None = None) -
     if histogram is None:
         return ArmStatistics(requests, failures, latency, confidence, confusion)
     return ArmStatistics(requests, failures, latency, confidence, confusion, histogram)
-
-
-def _numbers(arm: ArmStatistics) -> list[float]:
-    of, sure, cells = arm.latency, arm.confidence, arm.confusion
-    latency = [of.total, of.total_sq, of.total_cu]
-    confidence = [sure.count, sure.total, sure.total_sq, sure.total_cu]
-    return [arm.requests, arm.failures, *latency, *confidence, cells.tp, cells.fp, cells.tn, cells.fn]
-
-
-def _decode_look(row: Sequence[Any]) -> Look:
-    a, b = json.loads(row[3])
-    return Look(int(row[0]), decode_time(row[1]), row[2], _statistics(a), _statistics(b))

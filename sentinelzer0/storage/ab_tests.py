@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, or_, select
 
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, moved
 from sentinelzer0.errors import ConflictError, InUseError
+from sentinelzer0.storage.ab_looks import ABLookRows
 from sentinelzer0.storage.ab_outcomes import ABOutcomeRows
 from sentinelzer0.storage.codec import Codec
 from sentinelzer0.storage.database import Connection, Statement
@@ -47,6 +48,11 @@ class ABTestRows:
     def outcomes(self) -> ABOutcomeRows:
         """What was measured."""
         return ABOutcomeRows(self._connection)
+
+    @property
+    def looks(self) -> ABLookRows:
+        """The looks at what was measured."""
+        return ABLookRows(self._connection)
 
     def get(self, test_id: str) -> StoredTest | None:
         """Return a test, or None."""

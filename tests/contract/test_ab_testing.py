@@ -504,7 +504,7 @@ def test_the_looks_are_few_and_narrow(kernel: Kernel, manager: ABTestManager, ru
     for row in a_better_b(400):
         manager.record_result(running, **row)
     with kernel.read() as view:
-        looks = view.ab_tests.outcomes.looks(running)
+        looks = view.ab_tests.looks.all(running)
     assert looks[0].events == 20
     assert 60 < len(looks) < 140
     assert looks[-1].a.requests + looks[-1].b.requests == looks[-1].events

@@ -106,7 +106,7 @@ def test_the_verdict_is_that_of_the_first_decisive_look(manager: ABTestManager) 
     assert verdict["winner"] == expected.winner == "B"
     assert verdict["p_value"] == pytest.approx(expected.p_value)
     with manager.kernel.read() as view:
-        before = [look for look in view.ab_tests.outcomes.looks(test_id) if look.events < decided_after]
+        before = [look for look in view.ab_tests.looks.all(test_id) if look.events < decided_after]
     assert before
     assert all(compare(look.a, look.b, Metric.F1_SCORE, 0.05, 50).winner is None for look in before)
 
