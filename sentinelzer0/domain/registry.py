@@ -3,7 +3,8 @@
 This module decides who may approve what and when. It performs no I/O. The laws:
 
 - A request is bound to the content digest and the policy digest it was made under; a change of either voids it.
-- Requester and approver differ unless the policy says otherwise; nobody votes twice.
+- Requester and approver differ unless the policy says otherwise; nobody votes twice. Case does not tell people
+  apart.
 - Approved, rejected and withdrawn are final, and carry who and when; rejecting and withdrawing carry why.
 - An expired request cannot be decided.
 """
@@ -201,11 +202,11 @@ def approved(
         ApproverNotAllowedError: The person made the request, already approved it, or holds no approver role.
     """
     check_open(request)
-    if policy.four_eyes and person == request.requested_by:
+    if policy.four_eyes and person.casefold() == request.requested_by.casefold():
         raise ApproverNotAllowedError(
             f"{person} made request {request.request_id} and cannot approve it.", hint="Ask a second person to approve."
         )
-    if any(vote["by"] == person for vote in request.votes):
+    if any(str(vote["by"]).casefold() == person.casefold() for vote in request.votes):
         raise ApproverNotAllowedError(
             f"{person} already approved {request.request_id}.",
             hint=f"{policy.quorum} different people must approve; {len(request.votes)} did.",

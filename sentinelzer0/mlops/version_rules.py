@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def enter_production(tx: Transaction, version: Version, cause: Cause, reason: str, evidence: dict[str, Any]) -> Version:
     """Give a version all production traffic in this transaction and return it as known-good.
 
-    The caller has checked approval and bytes, and stores the returned state.
+    What came there by break-glass was never approved, so it does not become a way back. The caller has checked approval and bytes, and stores the returned state.
 
     Raises:
         ConflictError: An A/B test shares the production traffic.
@@ -45,7 +45,7 @@ def enter_production(tx: Transaction, version: Version, cause: Cause, reason: st
         version,
         stage=ModelStage.PRODUCTION,
         production_at=tx.now,
-        known_good_at=version.known_good_at or tx.now,
+        known_good_at=version.known_good_at or (None if cause is Cause.BREAK_GLASS else tx.now),
         quarantined_at=None,
         quarantine_reason="",
     )

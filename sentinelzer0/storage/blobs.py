@@ -32,13 +32,15 @@ from sentinelzer0.storage.copying import (
 )
 from sentinelzer0.storage.hashing import in_parallel, sha256_of, sha256_of_path
 from sentinelzer0.storage.sources import SourceFile, find_source
-from sentinelzer0.storage.staging import MEDIUM, Staged, Staging, byte_counter, temp_name, temp_prefix
+from sentinelzer0.storage.staging import Staged, Staging, byte_counter, temp_name, temp_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
+MEDIUM = 32 * 1024 * 1024
+"""Up to this size private bytes are held in memory; beyond it they are copied on the disk."""
 SMALL = 1024 * 1024
 """Up to this size a file is read into memory and written, which is cheaper than the kernel copy."""
 

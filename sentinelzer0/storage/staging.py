@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from sentinelzer0.storage.sources import SourceFile
 
-MEDIUM = 32 * 1024 * 1024
-"""Up to this size a blob is hashed where a larger one is compared by size, and read where that is copied."""
 PREFIX = ".sz0-tmp-"
 _NAME = re.compile(r"\.sz0-tmp-(\d{1,11})-.+")
 _SYNC_THREADS = 4  # several fsyncs share one commit of the journal
@@ -64,15 +62,15 @@ class Staged:
     size: int
 
     def sound_twin(self, blob: Path) -> int | None:
-        """The inode of a blob that already holds these bytes; None when there is none to be trusted.
+        """The inode of a blob that already holds these bytes, hashed in full; None when there is none.
 
-        Up to `MEDIUM` bytes the blob is hashed, beyond it only its size is compared.
+        A damaged blob is thus healed by storing the original again.
         """
         try:
             status = os.lstat(blob)
             if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
                 return None
-            if self.size <= MEDIUM and sha256_of_path(blob)[0] != self.digest:
+            if sha256_of_path(blob)[0] != self.digest:
                 return None
         except OSError:
             return None  # missing or unreadable: the copy in hand is better

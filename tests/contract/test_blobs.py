@@ -21,8 +21,8 @@ from sentinelzer0.errors import (
     ModelFileNotFoundError,
     UnsafeModelError,
 )
-from sentinelzer0.storage.blobs import SMALL, LocalBlobStore
-from sentinelzer0.storage.staging import MEDIUM, PREFIX, temp_name
+from sentinelzer0.storage.blobs import MEDIUM, SMALL, LocalBlobStore
+from sentinelzer0.storage.staging import PREFIX, temp_name
 
 START = datetime(2031, 5, 1, 12, tzinfo=UTC)
 
@@ -279,6 +279,16 @@ def test_one_flipped_bit_is_found_named_and_repaired_by_the_original(store: Loca
             store.open_private(entry.sha256)
         assert store.put(top) == content
         assert store.check(content) == []
+
+
+def test_a_large_damaged_blob_is_healed_by_the_original(store: LocalBlobStore, tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(os.urandom(1024) * (33 * 1024))
+    content = store.put(path)
+    damage(store.path(content.digest), at=MEDIUM)
+    assert store.check(content)
+    assert store.put(path) == content
+    assert store.check(content) == []
 
 
 def test_a_shortened_blob_is_found_and_repaired(store: LocalBlobStore, tmp_path: Path) -> None:

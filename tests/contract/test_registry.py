@@ -383,6 +383,10 @@ def test_break_glass_is_loud(registry: ModelRegistry, model_file: Path, caplog: 
     assert registry.break_glass("v1", "ana", "outage").stage == "production"
     assert "BREAK GLASS" in caplog.text
     assert records(registry.kernel)[-1].detail["approval"] == "break-glass"
+    with registry.kernel.read() as view:
+        forced = view.versions.get("default", "v1")
+        assert forced is not None
+        assert forced.known_good_at is None, "what nobody approved is no way back"
     require_sound(registry.kernel)
 
 
