@@ -140,8 +140,9 @@ def backup(
         _empty(target)
         raise
     with kernel.begin(actor, BACKUP, "workspace:this") as tx:
-        facts = {name: document[name] for name in ("workspace_id", "records", "root", "blobs", "signed")}
-        tx.record(detail=facts | {"size": made.size})
+        tx.record(
+            detail={name: value for name, value in made.to_dict().items() if name not in {"directory", "remarks"}}
+        )
     return made
 
 
@@ -360,10 +361,8 @@ def _digests(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         name = path.relative_to(directory).as_posix()
         if path.is_dir() or name == MANIFEST:
             continue
-        if path.is_symlink() or not path.is_file():
-            yield name, {"size": -1, "sha256": ""}
-            continue
-        yield name, {"size": path.stat().st_size, "sha256": _sha256(path)}
+        regular = path.is_file() and not path.is_symlink()
+        yield name, {"size": path.stat().st_size, "sha256": _sha256(path)} if regular else {"size": -1, "sha256": ""}
 
 
 def _copy_tree(source: Path, target: Path) -> None:
@@ -387,10 +386,7 @@ def _empty_directory(location: str | os.PathLike[str]) -> Path:
 def _empty(directory: Path) -> None:
     """Remove what was copied; the directory was empty before."""
     for path in directory.iterdir() if directory.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _on_disk(path: Path) -> None:
