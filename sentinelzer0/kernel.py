@@ -43,6 +43,7 @@ __all__ = [
     "random_salt",
     "replay_log",
     "signed_text",
+    "upgrade_schema",
     "workspace_root",
     "write_json",
     "write_text",
@@ -273,6 +274,20 @@ def signed_text(workspace_id: str, vkey_file: Path, note: str) -> str:
     """
     text: str = _storage("signing").load_signer(workspace_id, vkey_file).verify(note)
     return text
+
+
+def upgrade_schema(location: str | os.PathLike[str]) -> None:
+    """Bring the database of a location to this release's schema; opening does that for local databases only.
+
+    Raises:
+        SchemaVersionError: The database belongs to a newer release.
+        StorageUnavailableError: The database does not answer.
+    """
+    database = _storage("database").Database(_locate(location)[0])
+    try:
+        _storage("creation").ensure_schema(database, may_migrate=True)
+    finally:
+        database.close()
 
 
 def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:

@@ -59,6 +59,8 @@ OPTIONAL = {
 LAZY = {
     ("sentinelzer0/__init__.py", "sentinelzer0.workspace"): "the lazy face",
     ("sentinelzer0/mlops/__init__.py", "import_module"): "the lazy face",
+    ("sentinelzer0/cli/lazy.py", "import_module"): "a command loads what it needs, --help does not",
+    ("sentinelzer0/kernel.py", "import_module"): "SQLAlchemy loads when the first workspace opens",
     ("sentinelzer0/storage/creation.py", "sentinelzer0.storage.migrations"): "Alembic loads only to migrate",
 }
 

@@ -11,6 +11,30 @@ down_revision = None
 
 def upgrade() -> None:
     """Apply."""
+    _ab_arms()
+    _ab_custom()
+    _ab_latency()
+    _ab_outcomes()
+    _ab_progress()
+    _ab_tests()
+    _ab_trajectory()
+    _approval_requests()
+    _audit_head()
+    _audit_nodes()
+    _audit_records()
+    _audit_subjects()
+    _deployments()
+    _evidence()
+    _policies()
+    _registry_entries()
+    _rollbacks()
+    _settings()
+    _verifications()
+    _version_tags()
+    _versions()
+
+
+def _ab_arms() -> None:
     op.create_table(
         "ab_arms",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -32,6 +56,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("test_id", "arm"),
         sqlite_with_rowid=False,
     )
+
+
+def _ab_custom() -> None:
     op.create_table(
         "ab_custom",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -43,6 +70,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("test_id", "arm", "metric"),
         sqlite_with_rowid=False,
     )
+
+
+def _ab_latency() -> None:
     op.create_table(
         "ab_latency",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -52,6 +82,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("test_id", "arm", "bucket"),
         sqlite_with_rowid=False,
     )
+
+
+def _ab_outcomes() -> None:
     op.create_table(
         "ab_outcomes",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -68,6 +101,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("test_id", "request_id"),
         sqlite_with_rowid=False,
     )
+
+
+def _ab_progress() -> None:
     op.create_table(
         "ab_progress",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -76,6 +112,9 @@ def upgrade() -> None:
         sa.Column("next_look", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("test_id"),
     )
+
+
+def _ab_tests() -> None:
     op.create_table(
         "ab_tests",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -104,6 +143,9 @@ def upgrade() -> None:
     )
     op.create_index("ab_tests_created", "ab_tests", ["created_at"], unique=False)
     op.create_index("ab_tests_open", "ab_tests", ["model", "environment", "status"], unique=False)
+
+
+def _ab_trajectory() -> None:
     op.create_table(
         "ab_trajectory",
         sa.Column("test_id", sa.Text(), nullable=False),
@@ -113,6 +155,9 @@ def upgrade() -> None:
         sa.Column("arms", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("test_id", "events"),
     )
+
+
+def _approval_requests() -> None:
     op.create_table(
         "approval_requests",
         sa.Column("request_id", sa.Text(), nullable=False),
@@ -138,6 +183,9 @@ def upgrade() -> None:
     )
     op.create_index("approval_requests_status", "approval_requests", ["status"], unique=False)
     op.create_index("approval_requests_version", "approval_requests", ["model", "version"], unique=False)
+
+
+def _audit_head() -> None:
     op.create_table(
         "audit_head",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -145,6 +193,9 @@ def upgrade() -> None:
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+
+
+def _audit_nodes() -> None:
     op.create_table(
         "audit_nodes",
         sa.Column("level", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -152,6 +203,9 @@ def upgrade() -> None:
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("level", "position"),
     )
+
+
+def _audit_records() -> None:
     op.create_table(
         "audit_records",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -163,12 +217,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("audit_records_time", "audit_records", ["time"], unique=False)
+
+
+def _audit_subjects() -> None:
     op.create_table(
         "audit_subjects",
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("subject", "seq"),
     )
+
+
+def _deployments() -> None:
     op.create_table(
         "deployments",
         sa.Column("model", sa.Text(), nullable=False),
@@ -184,6 +244,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model", "environment", "revision"),
     )
     op.create_index("deployments_at", "deployments", ["model", "environment", "created_at"], unique=False)
+
+
+def _evidence() -> None:
     op.create_table(
         "evidence",
         sa.Column("evidence_id", sa.Text(), nullable=False),
@@ -200,6 +263,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("evidence_id"),
     )
     op.create_index("evidence_version", "evidence", ["model", "version"], unique=False)
+
+
+def _policies() -> None:
     op.create_table(
         "policies",
         sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -211,6 +277,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("revision"),
     )
+
+
+def _registry_entries() -> None:
     op.create_table(
         "registry_entries",
         sa.Column("model", sa.Text(), nullable=False),
@@ -226,6 +295,9 @@ def upgrade() -> None:
         sa.Column("tags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("model", "version"),
     )
+
+
+def _rollbacks() -> None:
     op.create_table(
         "rollbacks",
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -243,12 +315,18 @@ def upgrade() -> None:
     )
     op.create_index("rollbacks_at", "rollbacks", ["model", "timestamp"], unique=False)
     op.create_index("rollbacks_from", "rollbacks", ["model", "from_version", "timestamp"], unique=False)
+
+
+def _settings() -> None:
     op.create_table(
         "settings",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
+
+
+def _verifications() -> None:
     op.create_table(
         "verifications",
         sa.Column("digest", sa.Text(), nullable=False),
@@ -256,6 +334,9 @@ def upgrade() -> None:
         sa.Column("verified_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
     )
+
+
+def _version_tags() -> None:
     op.create_table(
         "version_tags",
         sa.Column("model", sa.Text(), nullable=False),
@@ -266,6 +347,9 @@ def upgrade() -> None:
     )
     op.create_index("version_tags_seq", "version_tags", ["model", "seq"], unique=False)
     op.create_index("version_tags_status", "version_tags", ["model", "tag", "status", "seq"], unique=False)
+
+
+def _versions() -> None:
     op.create_table(
         "versions",
         sa.Column("model", sa.Text(), nullable=False),
