@@ -80,7 +80,8 @@ def running_server() -> Iterator[PostgresServer]:
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)")
-    directory = Path(tempfile.mkdtemp(prefix="sz0-postgres-", dir="/tmp"))  # noqa: S108 - socket paths must be short
+    # The paths of sockets must be short.
+    directory = Path(tempfile.mkdtemp(prefix="sz0-postgres-", dir="/tmp"))
     try:
         server = PostgresServer(binaries, directory)
         server.start()
