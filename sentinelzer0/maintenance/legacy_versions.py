@@ -127,17 +127,13 @@ def _described(directory: LegacyDirectory, facts: Facts) -> Found:
 
 def _parents_first(found: Mapping[str, Found]) -> list[Found]:
     ordered: dict[str, Found] = {}
-
-    def add(version: Found, children: frozenset[str]) -> None:
-        if version.name in ordered:
-            return
-        parent = None if version.parent is None or version.parent in children else found.get(version.parent)
-        if parent is not None:
-            add(parent, children | {version.name})
-        ordered[version.name] = version
-
-    for version in sorted(found.values(), key=lambda item: (item.created_at, item.name)):
-        add(version, frozenset({version.name}))
+    for start in sorted(found.values(), key=lambda item: (item.created_at, item.name)):
+        line: dict[str, Found] = {}
+        version: Found | None = start
+        while version is not None and version.name not in ordered and version.name not in line:
+            line[version.name] = version
+            version = None if version.parent is None else found.get(version.parent)
+        ordered.update(reversed(line.items()))
     return list(ordered.values())
 
 

@@ -20,6 +20,8 @@ from sentinelzer0.errors import InvalidInputError, LegacyWorkspaceError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.maintenance.doctor import Status, examine
 from sentinelzer0.maintenance.legacy import LegacyReport, import_legacy
+from sentinelzer0.maintenance.legacy_files import Findings, LegacyDirectory
+from sentinelzer0.maintenance.legacy_versions import find_versions
 from sentinelzer0.testing import FakeClock
 from sentinelzer0.workspace import Workspace
 from tests.postgres import PostgresServer
@@ -514,3 +516,16 @@ def test_events_of_one_second_both_stay(models: Path, tmp_path: Path) -> None:
     report = import_legacy(models, timezone="UTC", clock=FakeClock())
     assert report.imported["rollbacks"] == ["rollback_20261122_201001", "rollback_20261122_201001-2"]
     assert any("gradual" in note for note in report.notes)
+
+
+def test_a_long_line_of_parents_comes_in_order(tmp_path: Path) -> None:
+    """Each version has the next number as its parent, so the order of creation is the wrong one."""
+    names = [f"v{number}" for number in range(1500)]
+    (tmp_path / "metadata").mkdir()
+    for number, name in enumerate(names):
+        described = json.loads((ORIGINAL / "metadata" / "metadata_v1.0.0.json").read_text())
+        described |= {"version": name, "created_at": f"2026-01-01T00:{number // 60:02}:{number % 60:02}"}
+        described["parent_version"] = f"v{number + 1}" if number < 1499 else None
+        (tmp_path / "metadata" / f"metadata_{name}.json").write_text(json.dumps(described))
+    found = find_versions(LegacyDirectory(tmp_path, UTC, Findings()))
+    assert [version.name for version in found] == names[::-1]
