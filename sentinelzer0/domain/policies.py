@@ -82,7 +82,7 @@ class Policy:
 
     Attributes:
         name: How people call it.
-        approval_targets: Targets that need an approval (of a registered version).
+        approval_targets: Targets that need an approval; production needs one in any case.
         quorum: How many different approvers must agree.
         approver_roles: Roles one of which an approver must hold; empty means anyone.
         four_eyes: Whether the requester may not approve.
@@ -111,6 +111,10 @@ class Policy:
     def needs_approval(self, target: str) -> bool:
         """Return whether moving a registered version to ``target`` needs an approval."""
         return target in self.approval_targets or target == "production"
+
+    def lets_unregistered(self, target: str) -> bool:
+        """Return whether a version without a registry entry, which nobody can approve, may go to ``target``."""
+        return self.direct_production if target == "production" else not self.needs_approval(target)
 
     def may_approve(self, person: str) -> bool:
         """Return whether a person holds one of the approver roles (anyone does when there are none)."""
@@ -214,7 +218,7 @@ def evaluate_gates(
         target: ``staging``, ``production`` or ``canary``.
         version: The candidate.
         incumbent: What serves now, or None; a comparison with nobody passes.
-        passed_evidence: Kinds of evidence attached to exactly this content, with a passing result.
+        passed_evidence: Kinds of evidence attached to exactly this content, the newest with a passing result.
     """
     results = [_evaluate_metric(gate, version, incumbent) for gate in policy.metric_gates if target in gate.targets]
     for gate in policy.evidence_gates:

@@ -11,6 +11,7 @@ This module decides who may approve what and when. It performs no I/O. The laws:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -149,6 +150,17 @@ class Evidence:
     def from_dict(cls, raw: dict[str, Any]) -> Evidence:
         """Build evidence from :meth:`to_dict`."""
         return cls(**dict(raw) | {"attached_at": datetime.fromisoformat(raw["attached_at"])})
+
+
+def passed_kinds(evidence: Iterable[Evidence], digest: str) -> list[str]:
+    """Return the kinds of evidence that speak for some content: of each kind the newest piece decides.
+
+    Args:
+        evidence: Oldest first.
+        digest: Digest of the content; what was attached to other bytes does not count.
+    """
+    newest = {item.kind: item.passed for item in evidence if item.version_digest == digest}
+    return [kind for kind, passed in newest.items() if passed]
 
 
 def target_of(stage: ModelStage) -> Target:

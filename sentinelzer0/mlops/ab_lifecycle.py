@@ -14,14 +14,15 @@ from typing import Any
 from sentinelzer0.domain.ab_tests import LARGE_SHARE, StoredTest, moved
 from sentinelzer0.domain.deployments import Cause, Deployment
 from sentinelzer0.domain.identity import Actor, check_text, subject_of_version
-from sentinelzer0.domain.policies import Policy, evaluate_gates
+from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.registry import ApprovalStatus, Target
 from sentinelzer0.domain.versions import Version
-from sentinelzer0.errors import ApprovalRequiredError, ConflictError, GateFailedError, QuarantinedError
+from sentinelzer0.errors import ApprovalRequiredError, ConflictError, GateFailedError
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.ab_recording import require_test, subject_of, with_verdict
 from sentinelzer0.mlops.deployments import deploy
+from sentinelzer0.mlops.version_rules import check_gates, quarantined
 
 CREATE = "ab_test:design:create"
 ACTIONS = {verb: f"ab_test:state:{verb}" for verb in ("start", "pause", "resume", "cancel", "complete")}
@@ -168,9 +169,9 @@ def _split(tx: Transaction, test: StoredTest, environment: str, seen: _Seen) -> 
                 f"The A/B test {other.test_name!r} ({other.test_id}) already splits the traffic of {environment}.",
                 hint="Complete or cancel it first.",
             )
-    control = integrity.require_version(tx, test.model, test.model_a)
+    integrity.require_version(tx, test.model, test.model_a)
     challenger = integrity.require_version(tx, test.model, test.model_b)
-    evidence = _permission(tx, test, control, challenger)
+    evidence = _permission(tx, test, challenger)
     return deploy(
         tx,
         model=test.model,
@@ -183,14 +184,10 @@ def _split(tx: Transaction, test: StoredTest, environment: str, seen: _Seen) -> 
     )
 
 
-def _permission(tx: Transaction, test: StoredTest, control: Version, challenger: Version) -> dict[str, Any]:
+def _permission(tx: Transaction, test: StoredTest, challenger: Version) -> dict[str, Any]:
     """Return what allows the challenger its share under the policy in force."""
     if challenger.quarantined_at is not None:
-        raise QuarantinedError(
-            f"{challenger.version} is quarantined since {challenger.quarantined_at:%Y-%m-%d %H:%M} UTC: "
-            f"{challenger.quarantine_reason or 'it was rolled back from'}.",
-            hint=f"A person releases it: sentinelzer0 rollback release {challenger.version} --reason …",
-        )
+        raise quarantined(challenger)
     policy = tx.policies.in_force().policy()
     if test.traffic_split > policy.canary_cap:
         raise GateFailedError(
@@ -198,18 +195,7 @@ def _permission(tx: Transaction, test: StoredTest, control: Version, challenger:
             f"not {test.traffic_split:g}.",
             hint="Create the test with a smaller traffic_split.",
         )
-    passed = [
-        item.kind
-        for item in tx.registry.evidence(test.model, challenger.version)
-        if item.passed and item.version_digest == challenger.digest
-    ]
-    gates = evaluate_gates(policy, Target.CANARY.value, challenger, control, passed)
-    failed = [f"{gate.gate}: {gate.detail}" for gate in gates if not gate.passed]
-    if failed:
-        raise GateFailedError(
-            f"{challenger.version} fails {len(failed)} of {len(gates)} gates for canary: {'; '.join(failed)}.",
-            hint="Mend the version or attach the evidence.",
-        )
+    check_gates(tx, Target.CANARY.value, challenger)
     return {"policy": policy.digest} | _approval(tx, test, challenger, policy)
 
 

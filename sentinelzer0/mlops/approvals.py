@@ -12,14 +12,13 @@ from sentinelzer0.domain import registry as rules
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION, check_text, subject_of_version
-from sentinelzer0.domain.policies import evaluate_gates
+from sentinelzer0.domain.policies import GateResult
 from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Target
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus, check_document, check_transition, promoted
 from sentinelzer0.errors import (
     AlreadyExistsError,
     ApprovalRequiredError,
     EntryNotFoundError,
-    GateFailedError,
     InvalidInputError,
     RequestClosedError,
     RequestNotFoundError,
@@ -28,7 +27,7 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel, Reader, Transaction
 from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.public_values import ModelMetadata, RegistryEntry, public_entry
-from sentinelzer0.mlops.version_rules import enter_production, quarantined
+from sentinelzer0.mlops.version_rules import check_gates, check_not_serving, enter_production, quarantined
 
 APPROVE = "registry:promotion:approve"
 REQUEST = "registry:promotion:request"
@@ -115,6 +114,7 @@ def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Ve
 
     Raises:
         ApprovalRequiredError: The policy does not let a version enter at this stage.
+        GateFailedError: A gate of the policy fails.
         IllegalTransitionError: The stage cannot be reached.
     """
     if stage is ModelStage.NONE or stage is ModelStage.DEVELOPMENT or stage is version.stage:
@@ -130,6 +130,7 @@ def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Ve
             )
         if version.quarantined_at is not None:
             raise quarantined(version)
+        check_gates(tx, stage.value, version)
         reason = "adopted: it served production before it was registered"
         evidence = {"approval": "adopted", "policy": policy.digest}
         return enter_production(tx, version, Cause.ADOPTION, reason, evidence), {"approval": "adopted"}
@@ -138,6 +139,7 @@ def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Ve
             f"The policy {policy.name} demands an approval for {stage}.",
             hint="Register it in development and request its promotion.",
         )
+    check_gates(tx, stage.value, version)
     return promoted(version, VersionStatus(stage.value)), {}
 
 
@@ -202,26 +204,29 @@ def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalReque
         )
     if request.target in (Target.CANARY, Target.PRODUCTION) and version.quarantined_at is not None:
         raise quarantined(version)
-    current = tx.deployments.current(request.model, PRODUCTION)
-    incumbent = None
-    if current is not None and current.version is not None and current.version != version.version:
-        incumbent = tx.versions.get(request.model, current.version)
-    evidence = [
-        item.kind
-        for item in tx.registry.evidence(version.model, version.version)
-        if item.passed and item.version_digest == version.digest
-    ]
-    gates = evaluate_gates(policy, request.target.value, version, incumbent, evidence)
-    failed = [gate for gate in gates if not gate.passed]
-    if failed:
-        raise GateFailedError(
-            f"{version.version} fails {len(failed)} of {len(gates)} gates for {request.target}: "
-            + "; ".join(f"{gate.gate}: {gate.detail}" for gate in failed)
-            + ".",
-            hint="Mend the version, attach the evidence, or reject the request.",
-        )
-    integrity_gate = {"gate": "integrity", "passed": True, "detail": f"sha256 {version.digest} verified in full"}
-    return replace(decided, gates=[integrity_gate, *(gate.to_dict() for gate in gates)]), version
+    bytes_gate = GateResult(gate="integrity", passed=True, detail=f"sha256 {version.digest} verified in full")
+    gates = [bytes_gate, *check_gates(tx, request.target.value, version)]
+    return replace(decided, gates=[gate.to_dict() for gate in gates]), version
+
+
+def carried_out(tx: Transaction, request: ApprovalRequest, before: Version, entry: Entry) -> tuple[Version, Entry]:
+    """Move an approved version, with its entry and, into production, the traffic.
+
+    Raises:
+        IllegalTransitionError: The table has no such move.
+        InUseError: It would archive what serves.
+    """
+    after = moved(before, request.to_stage)
+    if after.stage is ModelStage.ARCHIVED:
+        check_not_serving(tx, before)
+    if after.stage is ModelStage.PRODUCTION:
+        evidence = {"approval": request.request_id, "policy": request.policy_digest}
+        after = enter_production(tx, after, Cause.PROMOTION, request.notes, evidence)
+        entry = replace(entry, deployment_info=deployment_info(tx, after))
+    entry = replace(entry, promoted_at=tx.now, promoted_by=request.approved_by)
+    tx.versions.put(after, before)
+    tx.registry.put_entry(entry)
+    return after, entry
 
 
 def close(kernel: Kernel, request_id: str, status: ApprovalStatus, person: str, reason: str) -> ApprovalRequest:

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import DEFAULT_MODEL, check_label, check_tags, check_text, subject_of_version
 from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Evidence, Target, target_of
-from sentinelzer0.domain.versions import ModelStage, Version
+from sentinelzer0.domain.versions import ModelStage
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
-from sentinelzer0.kernel import Kernel, Transaction
+from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops import approvals, integrity
 from sentinelzer0.mlops.policies import install_policy
 from sentinelzer0.mlops.public_values import LiveView, RegistryEntry, public_entry, public_metadata
 from sentinelzer0.mlops.version_manager import ModelVersionManager
-from sentinelzer0.mlops.version_rules import check_not_serving, enter_production
 
 __all__ = ["ApprovalRequest", "ApprovalStatus", "ModelRegistry", "ModelStage", "RegistryEntry"]
 
@@ -186,7 +183,7 @@ class ModelRegistry:
             decided, version = approvals.approve(tx, request_id, notes)
             entry = approvals.require_entry(tx, request.model, request.version)
             if decided.status is ApprovalStatus.APPROVED and decided.target is not Target.CANARY:
-                version, entry = self._move(tx, decided, version, entry)
+                version, entry = approvals.carried_out(tx, decided, version, entry)
             tx.registry.put_request(decided)
             tx.record(digest=version.digest, reason=notes, detail=approvals.decision_detail(decided))
         return public_entry(entry, version)
@@ -295,7 +292,13 @@ class ModelRegistry:
             passed: Whether it speaks for the version.
             summary: One line for people.
             model: The model.
+
+        Raises:
+            VersionNotFoundError: There is no such version.
+            InvalidInputError: ``passed`` is neither True nor False.
         """
+        if not isinstance(passed, bool):
+            raise InvalidInputError(f"passed is {passed!r:.100}.", hint="Say True or False.")
         kind, summary = check_label(kind, "kind of evidence"), check_text(summary, "summary")
         check_label(attached_by, "person's name")
         with self.kernel.read() as view:
@@ -308,7 +311,7 @@ class ModelRegistry:
                 model=model,
                 version=version,
                 kind=kind,
-                passed=bool(passed),
+                passed=passed,
                 summary=summary,
                 digest=content.digest,
                 version_digest=found.digest,
@@ -365,19 +368,6 @@ class ModelRegistry:
             subjects = (subject_of_version(model, version), f"request:{request.request_id}")
             tx.record(None, *subjects, digest=request.digest, reason=notes, detail={"target": target.value})
         return request
-
-    def _move(self, tx: Transaction, request: ApprovalRequest, before: Version, entry: Entry) -> tuple[Version, Entry]:
-        after = approvals.moved(before, request.to_stage)
-        if after.stage is ModelStage.ARCHIVED:
-            check_not_serving(tx, before)
-        if after.stage is ModelStage.PRODUCTION:
-            evidence = {"approval": request.request_id, "policy": request.policy_digest}
-            after = enter_production(tx, after, Cause.PROMOTION, request.notes, evidence)
-            entry = replace(entry, deployment_info=approvals.deployment_info(tx, after))
-        entry = replace(entry, promoted_at=tx.now, promoted_by=request.approved_by)
-        tx.versions.put(after, before)
-        tx.registry.put_entry(entry)
-        return after, entry
 
     def _find_request(self, request_id: str) -> ApprovalRequest | None:
         with self.kernel.read() as view:

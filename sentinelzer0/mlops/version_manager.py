@@ -215,6 +215,7 @@ class ModelVersionManager:
         Raises:
             IllegalTransitionError: The table has no such move.
             ApprovalRequiredError: The policy in force demands an approval.
+            GateFailedError: A gate of the policy in force fails.
             IntegrityError: The bytes are not those that were registered.
             InUseError: A version that serves production cannot be archived.
             QuarantinedError: It was rolled back from and not released.

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION
-from sentinelzer0.domain.registry import ApprovalStatus, effective
+from sentinelzer0.domain.policies import GateResult, evaluate_gates
+from sentinelzer0.domain.registry import ApprovalStatus, effective, passed_kinds
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
 from sentinelzer0.errors import (
     AlreadyExistsError,
     ApprovalRequiredError,
+    GateFailedError,
     InUseError,
     QuarantinedError,
     VersionNotFoundError,
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 def enter_production(tx: Transaction, version: Version, cause: Cause, reason: str, evidence: dict[str, Any]) -> Version:
     """Give a version all production traffic in this transaction and return it as known-good.
 
-    What came there by break-glass was never approved, so it does not become a way back. The caller has checked approval and bytes, and stores the returned state.
+    What came there by break-glass was never approved, so it does not become a way back. The caller has checked
+    approval and bytes, and stores the returned state.
 
     Raises:
         ConflictError: An A/B test shares the production traffic.
@@ -56,6 +59,7 @@ def check_direct_promotion(tx: Transaction, version: Version, target: VersionSta
 
     Raises:
         ApprovalRequiredError: It does not.
+        GateFailedError: A gate of the policy fails.
         QuarantinedError: The version was rolled back from; nobody released it.
     """
     if target is VersionStatus.PRODUCTION and version.quarantined_at is not None:
@@ -67,12 +71,36 @@ def check_direct_promotion(tx: Transaction, version: Version, target: VersionSta
             f"{version.version} needs an approval to go to {target}.",
             hint=f"Ask for it: sentinelzer0 registry request {version.version} {target}",
         )
-    if target is VersionStatus.PRODUCTION and not policy.direct_production:
+    if not policy.lets_unregistered(target.value):
         raise ApprovalRequiredError(
-            f"The policy {policy.name} lets only registered, approved versions into production.",
+            f"The policy {policy.name} lets only registered, approved versions into {target}.",
             hint=f"Register {version.version}, then request its promotion.",
         )
+    check_gates(tx, target.value, version)
     return "not needed for this stage" if registered else f"not registered: waived by policy {policy.name}"
+
+
+def check_gates(tx: Transaction, target: str, version: Version) -> list[GateResult]:
+    """Return what every gate found that guards a way towards traffic; there is no way but break-glass past them.
+
+    A version is compared with what serves most of the production traffic besides itself.
+
+    Raises:
+        GateFailedError: A gate fails.
+    """
+    policy = tx.policies.in_force().policy()
+    current = tx.deployments.current(version.model, PRODUCTION)
+    shares = {} if current is None else {k: share for k, share in current.weights.items() if k != version.version}
+    incumbent = tx.versions.get(version.model, max(shares, key=shares.__getitem__)) if shares else None
+    evidence = passed_kinds(tx.registry.evidence(version.model, version.version), version.digest)
+    gates = evaluate_gates(policy, target, version, incumbent, evidence)
+    failed = [f"{gate.gate}: {gate.detail}" for gate in gates if not gate.passed]
+    if failed:
+        raise GateFailedError(
+            f"{version.version} fails {len(failed)} of {len(gates)} gates for {target}: {'; '.join(failed)}.",
+            hint="Mend the version or attach the evidence.",
+        )
+    return gates
 
 
 def check_free_name(view: Reader, model: str, name: str) -> None:

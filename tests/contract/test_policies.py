@@ -19,6 +19,7 @@ from sentinelzer0.errors import (
     UnsafeModelError,
     VersionNotFoundError,
 )
+from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.mlops.model_registry import ModelRegistry
 from sentinelzer0.mlops.policies import policy_in_force
 from sentinelzer0.mlops.version_manager import ModelVersionManager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sentinelzer0.kernel import Kernel
+    from sentinelzer0.testing import FakeClock
 
 
 @pytest.fixture
@@ -106,9 +108,14 @@ def test_under_the_strict_policy_nothing_goes_alone(registry: ModelRegistry, mod
     manager.create_version(model_file, "v1")
     require_no_effect(kernel, ApprovalRequiredError, lambda: registry.register_model("v1", "production"), recorded=True)
     require_no_effect(kernel, ApprovalRequiredError, lambda: registry.register_model("v1", "staging"), recorded=True)
-    manager.promote_version("v1", "staging")
-    require_no_effect(kernel, ApprovalRequiredError, lambda: manager.promote_version("v1", "production"), recorded=True)
+    error = require_no_effect(
+        kernel, ApprovalRequiredError, lambda: manager.promote_version("v1", "staging"), recorded=True
+    )
+    assert "registered, approved versions into staging" in error.message
     registry.register_model("v1")
+    staging = registry.request_promotion("v1", "staging", "ana").request_id
+    for person in ("ben", "cid"):
+        registry.approve_promotion(staging, person)
     request = ask(registry, "v1")
     entry = registry.approve_promotion(request, "ben")
     assert entry.stage == "staging", "one of two"
@@ -242,6 +249,72 @@ def test_evidence_that_is_refused(registry: ModelRegistry, model_file: Path, tmp
         InvalidInputError,
         lambda: registry.attach_evidence("v1", other, "scan", "cid", passed=True, summary="a\0"),
     )
+
+
+def test_gates_guard_every_way_towards_traffic(registry: ModelRegistry, model_file: Path) -> None:
+    gate = MetricGate(metric="f1", limit=0.8, targets=("staging", "production"))
+    install(registry, replace(DEFAULT, metric_gates=(gate,)))
+    kernel, manager = registry.kernel, registry.version_manager
+    manager.create_version(model_file, "free", validation_metrics={"f1": 0.7})
+    for stage in ("staging", "production"):
+        require_no_effect(kernel, GateFailedError, lambda s=stage: registry.register_model("free", s), recorded=True)
+    require_no_effect(kernel, GateFailedError, lambda: manager.promote_version("free", "staging"), recorded=True)
+    registry.register_model("free")
+    require_no_effect(kernel, GateFailedError, lambda: manager.promote_version("free", "staging"), recorded=True)
+    manager.create_version(model_file, "early", validation_metrics={"f1": 0.7})
+    install(registry, "default")
+    manager.promote_version("early", "staging")
+    install(registry, replace(DEFAULT, metric_gates=(gate,)))
+    require_no_effect(kernel, GateFailedError, lambda: manager.promote_version("early", "production"), recorded=True)
+    manager.create_version(model_file, "good", validation_metrics={"f1": 0.9})
+    manager.promote_version("good", "staging")
+    assert manager.promote_version("good", "production").status == "production"
+    require_sound(kernel)
+
+
+def test_while_traffic_is_split_the_larger_share_is_what_gates_compare_with(
+    registry: ModelRegistry, model_file: Path
+) -> None:
+    kernel, manager = registry.kernel, registry.version_manager
+    for name, f1 in (("v1", 0.9), ("v2", 0.8), ("v3", 0.85)):
+        manager.create_version(model_file, name, validation_metrics={"f1": f1})
+    registry.register_model("v1", "production")
+    tests = ABTestManager(kernel=kernel)
+    tests.start_test(tests.create_test("t", "v1", "v2", 0.2, deployment="production").test_id)
+    install(registry, replace(DEFAULT, metric_gates=(MetricGate(metric="f1", max_regression=0, targets=("staging",)),)))
+    error = require_no_effect(kernel, GateFailedError, lambda: manager.promote_version("v3", "staging"), recorded=True)
+    assert "0.85 against 0.9 of v1" in error.message
+
+
+def test_the_newest_evidence_of_a_kind_decides(registry: ModelRegistry, model_file: Path, clock: FakeClock) -> None:
+    gate = EvidenceGate(kind="scan", targets=("production", "canary"))
+    install(registry, replace(DEFAULT, evidence_gates=(gate,)))
+    kernel, manager = registry.kernel, registry.version_manager
+    manager.create_version(model_file, "v0")
+    registry.attach_evidence("v0", model_file, "scan", "cid", passed=True)
+    registry.register_model("v0", "production")
+    staged(registry, model_file, "v1")
+    request = ask(registry, "v1")
+    tests = ABTestManager(kernel=kernel)
+    test = tests.create_test("t", "v0", "v1", 0.1, deployment="production").test_id
+    for passed in (True, False):
+        clock.advance(seconds=1)
+        registry.attach_evidence("v1", model_file, "scan", "cid", passed=passed)
+    for call in (lambda: registry.approve_promotion(request, "ben"), lambda: tests.start_test(test)):
+        require_no_effect(kernel, GateFailedError, call, recorded=True)
+    clock.advance(seconds=1)
+    registry.attach_evidence("v1", model_file, "scan", "cid", passed=True)
+    assert registry.approve_promotion(request, "ben").stage == "production"
+
+
+def test_evidence_says_plainly_whether_it_passed(registry: ModelRegistry, model_file: Path) -> None:
+    staged(registry, model_file, "v1")
+    for passed in ("false", "true", 1, 0, None):
+        require_no_effect(
+            registry.kernel,
+            InvalidInputError,
+            lambda p=passed: registry.attach_evidence("v1", model_file, "scan", "cid", passed=p),
+        )
 
 
 def test_without_four_eyes_a_requester_may_approve(registry: ModelRegistry, model_file: Path) -> None:
