@@ -23,12 +23,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from math import ceil
-from numbers import Integral, Real
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
 from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, check_identifier, check_text
+from sentinelzer0.domain.scalars import real, shown, whole
 from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidNameError
 from sentinelzer0.stats.comparison import Comparison, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric, metric_named
@@ -36,8 +36,11 @@ from sentinelzer0.stats.estimators import ArmStatistics, Metric, metric_named
 FIRST_LOOK = 20
 _LOOK_GROWTH = 1.03
 _HASH_RANGE = 1 << 64
+_MAX_KEY_BITS = 8192
+"""Python refuses to write out integers of more than 4300 digits."""
 
 LARGE_SHARE = 0.2
+MAX_SAMPLES = 10**12
 
 
 class TestStatus(StrEnum):
@@ -126,7 +129,7 @@ class StoredTest:
         if version == self.model_b:
             return "B"
         raise InvalidInputError(
-            f"{version!r} is not in the test {self.test_name!r}.",
+            f"{shown(version)} is not in the test {self.test_name!r}.",
             hint=f"Its arms are {self.model_a} and {self.model_b}.",
         )
 
@@ -190,17 +193,21 @@ def new_test(
     first, second = check(model_a, "version"), check(model_b, "version")
     if first == second:
         raise InvalidInputError(f"Both arms are {first!r}.", hint="Compare two different versions.")
-    split = _number(traffic_split)
+    split = real(traffic_split)
     if split is None or not 0.0 <= split <= 1.0:
         raise InvalidInputError(
-            f"traffic_split is {traffic_split!r}.", hint="Pass the share of the challenger, from 0 to 1."
+            f"traffic_split is {shown(traffic_split)}.", hint="Pass the share of the challenger, from 0 to 1."
         )
-    if isinstance(min_samples, bool) or not isinstance(min_samples, int) or not 1 <= min_samples <= 10**12:
-        raise InvalidInputError(f"min_samples is {min_samples!r}.", hint="Pass a whole number of at least 1.")
-    threshold = _number(significance_threshold)
+    samples = whole(min_samples)
+    if samples is None or not 1 <= samples <= MAX_SAMPLES:
+        raise InvalidInputError(
+            f"min_samples is {shown(min_samples)}.", hint=f"Pass a whole number from 1 to {MAX_SAMPLES:.0e}."
+        )
+    threshold = real(significance_threshold)
     if threshold is None or not 0.0 < threshold < 1.0:
         raise InvalidInputError(
-            f"significance_threshold is {significance_threshold!r}.", hint="Pass a number between 0 and 1, e.g. 0.05."
+            f"significance_threshold is {shown(significance_threshold)}.",
+            hint="Pass a number between 0 and 1, e.g. 0.05.",
         )
     return StoredTest(
         test_id=test_id,
@@ -212,7 +219,7 @@ def new_test(
         created_at=now,
         created_by=created_by,
         description=check_text(description, "description"),
-        min_samples=min_samples,
+        min_samples=samples,
         significance_threshold=threshold,
         primary_metric=metric_named(primary_metric),
         salt=salt,
@@ -318,10 +325,11 @@ def _key_bytes(key: object) -> bytes:
         key = None
     if isinstance(key, bytes):
         return bytes(key)
-    if not isinstance(key, bool) and isinstance(key, Integral):
-        return b"%d" % int(key)
+    number = whole(key)
+    if number is not None and number.bit_length() <= _MAX_KEY_BITS:
+        return b"%d" % number
     raise InvalidInputError(
-        f"{key!r:.60} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
+        f"{shown(key)} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
     )
 
 
@@ -333,7 +341,3 @@ def _check_name(value: object, what: str) -> str:
             f"{text[:60]!r} cannot be a {what} name.", hint=f"Use one line of 1 to {MAX_LABEL} characters."
         )
     return text
-
-
-def _number(value: object) -> float | None:
-    return None if isinstance(value, bool) or not isinstance(value, Real) else float(value)

@@ -21,6 +21,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from sentinelzer0.domain.scalars import plain
 from sentinelzer0.errors import InvalidInputError, InvalidNameError
 
 DEFAULT_MODEL = "default"
@@ -59,6 +60,7 @@ def check_identifier(value: object, what: str) -> str:
     """
     if not isinstance(value, str):
         raise InvalidNameError(f"A {what} name must be text, not {type(value).__name__}.")
+    value = plain(value)
     if len(value) > MAX_IDENTIFIER:
         raise InvalidNameError(
             f"The {what} name {value[:24]!r}… has {len(value)} characters.",
@@ -80,6 +82,7 @@ def check_label(value: object, what: str) -> str:
     """
     if not isinstance(value, str):
         raise InvalidNameError(f"A {what} must be text, not {type(value).__name__}.")
+    value = plain(value)
     if value.isascii() and value.isalnum() and len(value) <= MAX_LABEL:
         return value
     text = unicodedata.normalize("NFC", value)
@@ -110,6 +113,7 @@ def check_text(value: object, what: str, *, required: bool = False) -> str:
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"The {what} must be text, not {type(value).__name__}.")
+    value = plain(value)
     if required and not value.strip():
         raise InvalidInputError(f"The {what} is empty.", hint=f"Say why: the {what} stays on record.")
     if len(value) > MAX_TEXT:

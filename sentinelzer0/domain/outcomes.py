@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from operator import mul
 from typing import Any, NamedTuple
 
+from sentinelzer0.domain.scalars import plain, real, shown, truth, whole
 from sentinelzer0.errors import InvalidInputError, InvalidMetricError
 from sentinelzer0.stats.histogram import bucket_of
 
@@ -203,7 +203,7 @@ def check_label(value: Any, what: str) -> int | None:
         found = _LABELS.get(value.strip().lower())
     if found is None:
         raise InvalidInputError(
-            f"{what} is {_short(value)}, which is neither an attack nor benign.",
+            f"{what} is {shown(value)}, which is neither an attack nor benign.",
             hint="Use True or False, 1 or 0, or the words attack, malicious, benign, normal.",
         )
     return found
@@ -215,9 +215,11 @@ def check_request_id(value: Any) -> str:
     Raises:
         InvalidInputError: Not text of 1 to 200 characters, or text no database keeps.
     """
-    if type(value) is str and 0 < len(value) <= MAX_ID and (value.isascii() or _storable(value)) and "\0" not in value:
-        return value
-    raise InvalidInputError(f"request_id is {_short(value)}.", hint=f"Use text of 1 to {MAX_ID} characters.")
+    if isinstance(value, str):
+        value = plain(value)
+        if 0 < len(value) <= MAX_ID and (value.isascii() or _storable(value)) and "\0" not in value:
+            return value
+    raise InvalidInputError(f"request_id is {shown(value)}.", hint=f"Use text of 1 to {MAX_ID} characters.")
 
 
 def check_latency(value: Any) -> float:
@@ -258,9 +260,9 @@ def check_success(value: Any) -> int:
         return 1
     if value is False:
         return 0
-    if type(value).__name__ in {"bool", "bool_"} or (type(value) is int and value in {0, 1}):
-        return int(value)
-    raise InvalidInputError(f"success is {_short(value)}.", hint="Pass True or False.")
+    if (answer := truth(value)) is not None or (answer := whole(value)) in {0, 1}:
+        return int(answer)
+    raise InvalidInputError(f"success is {shown(value)}.", hint="Pass True or False.")
 
 
 def check_custom(values: Any) -> Mapping[str, float]:
@@ -272,30 +274,26 @@ def check_custom(values: Any) -> Mapping[str, float]:
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise InvalidMetricError(f"custom_metrics is {_short(values)}.", hint='Write custom_metrics={"name": 1.0}.')
+        raise InvalidMetricError(f"custom_metrics is {shown(values)}.", hint='Write custom_metrics={"name": 1.0}.')
     checked: dict[str, float] = {}
     for name, value in values.items():
         if not isinstance(name, str) or not 0 < len(name) <= MAX_ID or "\0" in name or not _storable(name):
-            raise InvalidMetricError(f"A custom metric is named {_short(name)}.", hint="Its name is text.")
+            raise InvalidMetricError(f"A custom metric is named {shown(name)}.", hint="Its name is text.")
         number = _number(value, f"custom_metrics[{name!r}]")
         if not -MAX_CUSTOM <= number <= MAX_CUSTOM:
             raise InvalidMetricError(
                 f"custom_metrics[{name!r}] is {number}.", hint="Leave a metric out when it could not be computed."
             )
-        checked[name] = number
+        checked[plain(name)] = number
     return checked
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise InvalidMetricError(f"{what} is {_short(value)}, which is not a number.")
-    return float(value)
+    number = real(value)
+    if number is None:
+        raise InvalidMetricError(f"{what} is {shown(value)}, which is not a number.")
+    return number
 
 
 def _storable(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

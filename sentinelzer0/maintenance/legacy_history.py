@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from math import isfinite
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, comparison_of, decided, new_test
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor, check_label, subject_of_version
 from sentinelzer0.domain.outcomes import Increment
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackStrategy
+from sentinelzer0.domain.scalars import real, shown
 from sentinelzer0.errors import InvalidInputError, SentinelError
 from sentinelzer0.kernel import Kernel, Transaction, random_salt
 from sentinelzer0.maintenance.legacy_files import Facts, LegacyDirectory
@@ -215,12 +215,13 @@ def _totals(facts: Facts, name: str) -> Increment:
 def _count(raw: Mapping[str, Any], arm: str, name: str) -> int:
     value = raw.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise InvalidInputError(f"{arm}.{name} is {value!r:.40}, not a count.")
+        raise InvalidInputError(f"{arm}.{name} is {shown(value)}, not a count.")
     return value
 
 
 def _mean(raw: Mapping[str, Any], arm: str, name: str) -> float:
     value = raw.get(name, 0.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or not 0 <= value <= 1e9:
-        raise InvalidInputError(f"{arm}.{name} is {value!r:.40}, not a mean.")
-    return float(value)
+    number = real(value)
+    if number is None or not 0.0 <= number <= 1e9:
+        raise InvalidInputError(f"{arm}.{name} is {shown(value)}, not a mean.")
+    return number

@@ -6,11 +6,12 @@ of a test is kept and counted as late, and changes neither statistics nor verdic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
+from sentinelzer0.domain.identity import is_name
 from sentinelzer0.domain.outcomes import (
     MAX_LATENCY_MS,
     Increment,
@@ -23,6 +24,7 @@ from sentinelzer0.domain.outcomes import (
     check_request_id,
     check_success,
 )
+from sentinelzer0.domain.scalars import plain, shown
 from sentinelzer0.errors import ABTestNotFoundError, ConflictError, IllegalTransitionError, InvalidInputError
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader
 
@@ -92,7 +94,7 @@ def checked(
         arm = arms[version]
     except (KeyError, TypeError):
         raise InvalidInputError(
-            f"{version!r:.80} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
+            f"{shown(version)} is not in this test.", hint=f"Its arms are {' and '.join(arms)}."
         ) from None
     # The usual values are let through here, because a call for each costs as much as a statement.
     if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
@@ -146,7 +148,7 @@ def checked_rows(kernel: Kernel, arms: Mapping[str, str], rows: Any) -> list[Out
     Raises:
         InvalidInputError: A row is not possible; the message names it, counted from 0.
     """
-    if isinstance(rows, str | bytes | Mapping):
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         raise InvalidInputError(
             f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
         )
@@ -279,7 +281,7 @@ def subject_of(test_id: str) -> str:
 
 def find_test(view: Reader, test_id: object) -> StoredTest | None:
     """Return a test, or None when there is none of this name, whatever the name is."""
-    return view.ab_tests.get(test_id) if isinstance(test_id, str) and "\0" not in test_id else None
+    return view.ab_tests.get(plain(test_id)) if isinstance(test_id, str) and is_name(test_id) else None
 
 
 def require_test(view: Reader, test_id: object) -> StoredTest:
@@ -296,7 +298,7 @@ def require_test(view: Reader, test_id: object) -> StoredTest:
 
 def not_found(test_id: object) -> ABTestNotFoundError:
     """Return the error for an unknown test."""
-    return ABTestNotFoundError(f"There is no A/B test {test_id!r:.80}.", hint="List them: sentinelzer0 ab list")
+    return ABTestNotFoundError(f"There is no A/B test {shown(test_id)}.", hint="List them: sentinelzer0 ab list")
 
 
 class _Known(NamedTuple):
@@ -371,4 +373,6 @@ def _look(view: Reader, test_id: str, events: int) -> bool:
 
 def _unit(key: Any) -> str:
     unit_hash(key, 0)
-    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "backslashreplace")
+    return plain(key) if isinstance(key, str) else str(int(key))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from sentinelzer0.domain.registry import Entry
+from sentinelzer0.domain.scalars import shown, whole
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
 from sentinelzer0.errors import InvalidInputError
 
@@ -174,9 +175,10 @@ def checked_limit(limit: object) -> int:
     """
     if limit is None:
         return NO_LIMIT
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise InvalidInputError(f"limit is {limit!r:.100}.", hint="Use 0 or more, or leave it out.")
-    return min(limit, NO_LIMIT)
+    number = whole(limit)
+    if number is None or number < 0:
+        raise InvalidInputError(f"limit is {shown(limit)}.", hint="Use 0 or more, or leave it out.")
+    return min(number, NO_LIMIT)
 
 
 class LiveView(Mapping[str, T], Generic[T]):
