@@ -8,6 +8,7 @@ This module decides which text is acceptable as a name. It performs no I/O. The 
 - Tags and people's names may be in any one script; they are kept in NFC, and text that only looks like other
   text (compatibility forms, mixed Latin/Cyrillic/Greek) is refused.
 - Free text (notes, reasons) keeps its lines, but no NUL and no unpaired surrogate, which no database keeps.
+- What needs a person is never done by the system on its own, nor under a name that stands for it.
 
 >>> check_identifier("v1.2.0-rc1", "version")
 'v1.2.0-rc1'
@@ -22,7 +23,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from sentinelzer0.domain.scalars import plain
-from sentinelzer0.errors import InvalidInputError, InvalidNameError
+from sentinelzer0.errors import ApproverNotAllowedError, InvalidInputError, InvalidNameError
 
 DEFAULT_MODEL = "default"
 PRODUCTION = "production"
@@ -31,6 +32,7 @@ MAX_IDENTIFIER = 128
 MAX_LABEL = 200
 MAX_TEXT = 100_000
 
+_AUTOMATIC = frozenset({"system", "automatic", "automation"})
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
 _CONFUSABLE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 
@@ -121,6 +123,25 @@ def check_text(value: object, what: str, *, required: bool = False) -> str:
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
         raise InvalidInputError(f"The {what} contains a NUL or an unpaired surrogate.", hint="Remove it.")
     return value
+
+
+def is_person(actor: Actor) -> bool:
+    """Return whether a person acts, not the system on its own.
+
+    >>> is_person(Actor("alice")), is_person(Actor("system"))
+    (True, False)
+    """
+    return actor.auth != "internal" and actor.name.casefold() not in _AUTOMATIC
+
+
+def check_person(actor: Actor, what: str) -> None:
+    """Accept only a person.
+
+    Raises:
+        ApproverNotAllowedError: Automation acts.
+    """
+    if not is_person(actor):
+        raise ApproverNotAllowedError(f"{actor.name} may not {what}.", hint="A person must do it, by name.")
 
 
 def check_actor(actor: str | Actor) -> Actor:

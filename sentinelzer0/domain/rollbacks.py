@@ -8,9 +8,6 @@ This module decides whether a rollback is allowed and what it changes. It perfor
 - The version left is quarantined until a person releases it; from production it goes to staging.
 - Automation never overrides a person; a person's rollback is never blocked by automation.
 - Unknown health triggers nothing, and the strategy ``manual`` only ever asks a person.
-
->>> is_person(Actor("alice")), is_person(Actor("system"))
-(True, False)
 """
 
 from __future__ import annotations
@@ -23,10 +20,9 @@ from typing import Any
 
 from sentinelzer0.domain.deployments import Deployment
 from sentinelzer0.domain.health import HealthCheck, HealthStatus
-from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor
+from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor, check_person, is_person
 from sentinelzer0.domain.versions import ModelStage, Version
 from sentinelzer0.errors import (
-    ApproverNotAllowedError,
     ConflictError,
     IllegalTransitionError,
     InvalidInputError,
@@ -36,7 +32,6 @@ from sentinelzer0.errors import (
 )
 
 DEFAULT_REASON = "Automated rollback"
-_AUTOMATIC = frozenset({"system", "automatic", "automation"})
 
 
 class RollbackStrategy(StrEnum):
@@ -115,21 +110,6 @@ def checked_strategy(value: RollbackStrategy | str) -> RollbackStrategy:
         raise InvalidInputError(
             f"{value!r} is not a rollback strategy.", hint=f"Use one of: {', '.join(RollbackStrategy)}."
         ) from error
-
-
-def is_person(actor: Actor) -> bool:
-    """Return whether a person acts, not the system on its own."""
-    return actor.auth != "internal" and actor.name.casefold() not in _AUTOMATIC
-
-
-def check_person(actor: Actor, what: str) -> None:
-    """Accept only a person.
-
-    Raises:
-        ApproverNotAllowedError: Automation acts.
-    """
-    if not is_person(actor):
-        raise ApproverNotAllowedError(f"{actor.name} may not {what}.", hint="A person must do it, by name.")
 
 
 def is_due(current_version: str, health: HealthCheck, strategy: RollbackStrategy) -> bool:

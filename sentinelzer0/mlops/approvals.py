@@ -11,7 +11,7 @@ from typing import Any
 from sentinelzer0.domain import registry as rules
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.deployments import Cause
-from sentinelzer0.domain.identity import PRODUCTION, check_text, subject_of_version
+from sentinelzer0.domain.identity import PRODUCTION, check_person, check_text, subject_of_version
 from sentinelzer0.domain.policies import GateResult
 from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Target
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus, check_document, check_transition, promoted
@@ -193,6 +193,7 @@ def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalReque
         ApproverNotAllowedError: This person may not approve it.
         GateFailedError: A gate failed.
     """
+    check_person(tx.actor, "approve a promotion")
     request = require_request(tx, request_id)
     version = integrity.require_version(tx, request.model, request.version)
     policy = tx.policies.in_force().policy()
@@ -287,6 +288,7 @@ def break_glass(kernel: Kernel, model: str, version: str, person: str, reason: s
         found = integrity.require_version(view, model, version)
     integrity.require_intact(kernel, found, person, BREAK_GLASS)
     with kernel.begin(person, BREAK_GLASS, subject_of_version(model, version)) as tx:
+        check_person(tx.actor, "put a version into production without approval")
         before = integrity.require_version(tx, model, version)
         entry = require_entry(tx, model, version)
         evidence = {"approval": "break-glass", "policy": tx.policies.in_force_digest()}
@@ -297,6 +299,8 @@ def break_glass(kernel: Kernel, model: str, version: str, person: str, reason: s
         tx.versions.put(after, before)
         tx.registry.put_entry(entry)
         detail = {"from": before.stage.value, "to": after.stage.value, "approval": "break-glass"}
+        if before.quarantined_at is not None:
+            detail["quarantine"] = f"lifted: {before.quarantine_reason}"
         tx.record(digest=after.digest, reason=reason, detail=detail)
     _log.warning("BREAK GLASS: %s put %s into production without approval: %s", person, version, reason)
     return public_entry(entry, after)

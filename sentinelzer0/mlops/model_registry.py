@@ -18,7 +18,7 @@ from sentinelzer0.domain.versions import ModelStage
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops import approvals, integrity
-from sentinelzer0.mlops.policies import install_policy
+from sentinelzer0.mlops.policies import configure_policy, install_policy
 from sentinelzer0.mlops.public_values import LiveView, RegistryEntry, public_entry, public_metadata
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 
@@ -51,7 +51,7 @@ class ModelRegistry:
         given = Path(registry_dir)
         self._directory = self.kernel.layout.registry if given == Path("models/registry") else given
         if policy is not None:
-            self.set_policy(policy, set_by="system", reason="given when the registry was opened")
+            configure_policy(self.kernel, policy)
 
     @property
     def version_manager(self) -> ModelVersionManager:
@@ -168,7 +168,7 @@ class ModelRegistry:
         Raises:
             RequestNotFoundError: There is no such request.
             RequestClosedError: It was decided, or has expired, or is void.
-            ApproverNotAllowedError: The requester, a second vote, or a person without the role.
+            ApproverNotAllowedError: The requester, a second vote, a person without the role, or automation.
             IntegrityError: The bytes are not those that were registered.
             GateFailedError: A gate of the policy failed.
         """
@@ -330,16 +330,19 @@ class ModelRegistry:
 
         Raises:
             PolicySyntaxError: The file is not a policy.
+            ApproverNotAllowedError: Not a person, but automation.
         """
         return install_policy(self.kernel, policy, set_by=set_by, reason=reason)
 
     def break_glass(self, version: str, promoted_by: str, reason: str, *, model: str = DEFAULT_MODEL) -> RegistryEntry:
         """Put a registered version into production without approval, loudly: for emergencies, with a reason.
 
-        Only the approval, the gates and the stage are skipped; the bytes are verified as always.
+        Only the approval, the gates and the stage are skipped; the bytes are verified as always. A quarantine is
+        lifted, which the record says.
 
         Raises:
             InvalidInputError: The reason is empty.
+            ApproverNotAllowedError: Not a person, but automation.
             IntegrityError: The bytes are not those that were registered.
             EntryNotFoundError: The version is not registered.
         """

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from sentinelzer0.domain.identity import check_text, subject_of_version
+from sentinelzer0.domain.identity import check_person, check_text, subject_of_version
 from sentinelzer0.domain.policies import SHIPPED, Policy, parse_policy, policy_from_dict, policy_to_toml
 from sentinelzer0.domain.registry import ApprovalStatus
 from sentinelzer0.errors import InvalidInputError
@@ -49,13 +49,30 @@ def install_policy(kernel: Kernel, source: Policy | str | os.PathLike[str], *, s
     Raises:
         PolicySyntaxError: The file is not a policy.
         InvalidInputError: No reason is given.
+        ApproverNotAllowedError: Not a person, but automation.
     """
     policy, text = load_policy(source)
     reason = check_text(reason, "reason", required=True)
+    return _install(kernel, policy, text, set_by, reason, by_person=True)
+
+
+def configure_policy(kernel: Kernel, policy: Policy) -> Policy:
+    """Put the policy in force that the embedding program opens its registry with, as its own configuration.
+
+    Raises:
+        PolicySyntaxError: A setting is outside its range.
+    """
+    checked, text = load_policy(policy)
+    return _install(kernel, checked, text, "system", "given when the registry was opened", by_person=False)
+
+
+def _install(kernel: Kernel, policy: Policy, text: str, set_by: str, reason: str, *, by_person: bool) -> Policy:
     with kernel.read() as view:
         if view.policies.in_force_digest() == policy.digest:
             return policy
     with kernel.begin(set_by, INSTALL, f"policy:{policy.digest}") as tx:
+        if by_person:
+            check_person(tx.actor, "install a policy")
         current = tx.policies.in_force()
         if current.digest == policy.digest:
             return policy

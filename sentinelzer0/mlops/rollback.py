@@ -20,6 +20,7 @@ from sentinelzer0.domain.identity import (
     Actor,
     check_actor,
     check_identifier,
+    check_person,
     check_text,
     subject_of_version,
 )
@@ -279,7 +280,7 @@ class RollbackManager:
         reason = check_text(reason, "reason", required=True)
         with self.kernel.begin(released_by, RELEASE, subject_of_version(model, version)) as tx:
             before = integrity.require_version(tx, model, version)
-            rules.check_person(tx.actor, "release a version from quarantine")
+            check_person(tx.actor, "release a version from quarantine")
             tx.versions.put(rules.released(before), before)
             tx.record(digest=before.digest, reason=reason, detail={"quarantine_reason": before.quarantine_reason})
         found = self._versions.get_version(version, model=model)

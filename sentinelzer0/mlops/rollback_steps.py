@@ -10,8 +10,8 @@ from typing import Any
 
 from sentinelzer0.domain import rollbacks as rules
 from sentinelzer0.domain.deployments import Cause, Deployment
-from sentinelzer0.domain.identity import PRODUCTION, Actor, subject_of_version
-from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy, is_person
+from sentinelzer0.domain.identity import PRODUCTION, Actor, is_person, subject_of_version
+from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy
 from sentinelzer0.domain.versions import Version
 from sentinelzer0.errors import (
     CorruptWorkspaceError,

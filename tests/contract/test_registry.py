@@ -376,6 +376,28 @@ def test_canaries(registry: ModelRegistry, model_file: Path) -> None:
     assert registry.approve_promotion(request.request_id, "ben").stage == "staging", "a canary moves no stage"
 
 
+@pytest.mark.parametrize("name", ["system", "System", "automation"])
+def test_what_needs_a_person_is_not_done_by_automation(registry: ModelRegistry, model_file: Path, name: str) -> None:
+    enter(registry, model_file, "v1")
+    request = ask(registry)
+    for call in (
+        lambda: registry.approve_promotion(request, name),
+        lambda: registry.break_glass("v1", name, "outage"),
+        lambda: registry.set_policy("strict", set_by=name, reason="audit"),
+    ):
+        require_no_effect(registry.kernel, ApproverNotAllowedError, call, recorded=True)
+
+
+def test_a_quarantine_lifted_by_break_glass_is_on_record(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v1")
+    with registry.kernel.begin("system", "rollback:deployment:execute", "version:default/v1") as tx:
+        before = tx.versions.get("default", "v1")
+        tx.versions.put(replace(before, quarantined_at=tx.now, quarantine_reason="recall fell"), before)
+        tx.record()
+    registry.break_glass("v1", "ana", "outage")
+    assert records(registry.kernel)[-1].detail["quarantine"] == "lifted: recall fell"
+
+
 def test_break_glass_is_loud(registry: ModelRegistry, model_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     enter(registry, model_file, "v1", "development")
     for reason in ("", " ", None):
