@@ -23,7 +23,7 @@ from sentinelzer0.errors import CorruptWorkspaceError, InvalidInputError, Legacy
 from sentinelzer0.storage.blobs import LocalBlobStore
 from sentinelzer0.storage.clock import Clock, Ids, SystemClock, fresh_random, random_salt
 from sentinelzer0.storage.copying import disk_errors
-from sentinelzer0.storage.layout import Layout, write_json, write_text
+from sentinelzer0.storage.layout import Layout, check_path, write_json, write_text
 
 if TYPE_CHECKING:
     from sentinelzer0.storage.database import Database
@@ -38,6 +38,7 @@ __all__ = [
     "Reader",
     "SystemClock",
     "Transaction",
+    "check_path",
     "disk_errors",
     "load_snapshot",
     "random_salt",
@@ -51,6 +52,7 @@ __all__ = [
 
 SYSTEM = Actor("system", "internal")
 GENESIS = "workspace:create:done"
+_ADDRESS_HINT = "Use a directory or postgresql://host/database?blobs=DIRECTORY."
 
 _LATER = {"InstalledPolicy": "registry", "Reader": "transaction", "Transaction": "transaction"}
 
@@ -119,7 +121,7 @@ class Kernel:
         who = check_actor(actor)
         try:
             with self.database.writing() as connection:
-                tx = self._transaction.Transaction(connection, self.clock.now(), self.ids, who, action, subjects)
+                tx = self._transaction.Transaction(connection, self.clock, self.ids, who, action, subjects)
                 yield tx
                 tx.finish()
         except RefusedError as refusal:
@@ -142,9 +144,7 @@ class Kernel:
     def refuse(self, actor: str | Actor, action: str, subjects: tuple[str, ...], refusal: RefusedError) -> RefusedError:
         """Record a refusal in a transaction of its own and return it, to be raised."""
         with self.database.writing() as connection:
-            tx = self._transaction.Transaction(
-                connection, self.clock.now(), self.ids, check_actor(actor), action, subjects
-            )
+            tx = self._transaction.Transaction(connection, self.clock, self.ids, check_actor(actor), action, subjects)
             tx.record(outcome=Outcome.REFUSED, reason=refusal.message, detail={"code": refusal.code})
             tx.finish()
         return refusal
@@ -213,17 +213,16 @@ class Kernel:
             creation.lock(connection)
             if found := creation.read_settings(connection).get("workspace_id"):
                 return str(found)
-            now = self.clock.now()
-            workspace_id = self.ids.new("ws")
-            creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": now.isoformat()})
-            self._transaction.Reader(connection, now).audit.create_head()
-            tx = self._transaction.Transaction(connection, now, self.ids, SYSTEM, GENESIS, ("workspace:this",))
+            self._transaction.Reader(connection, self.clock.now()).audit.create_head()
+            tx = self._transaction.Transaction(connection, self.clock, self.ids, SYSTEM, GENESIS, ("workspace:this",))
+            workspace_id = tx.new_id("ws")
+            creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": tx.now.isoformat()})
             policy = _storage("registry").InstalledPolicy(
                 revision=1,
                 digest=DEFAULT.digest,
                 name=DEFAULT.name,
                 body=policy_to_toml(DEFAULT),
-                installed_at=now,
+                installed_at=tx.now,
                 installed_by=SYSTEM.name,
                 reason="a new workspace starts with the default policy",
             )
@@ -296,17 +295,15 @@ def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:
     Raises:
         InvalidInputError: An unknown scheme, or a server without a directory for the bytes.
     """
-    text = os.fspath(location)
-    if "://" not in text:
-        if not text or "\0" in text:
-            raise InvalidInputError(f"{text!r} is not a directory.", hint="Name the workspace directory.")
-        root = Path(os.path.abspath(text))  # noqa: PTH100 - symlinks stay as the user wrote them
+    if not isinstance(location, str) or "://" not in location:
+        root = _workspace_directory(check_path(location, "The workspace"))
         return f"sqlite:///{root / Layout(root).database.name}", root
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(location)
+    except ValueError as error:
+        raise InvalidInputError(f"{location!r:.60} is no address: {error}.", hint=_ADDRESS_HINT) from error
     if parts.scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise InvalidInputError(
-            f"{parts.scheme}:// is not a kind of workspace.", hint="Use a directory or postgresql://host/database."
-        )
+        raise InvalidInputError(f"{parts.scheme}:// is not a kind of workspace.", hint=_ADDRESS_HINT)
     options = dict(parse_qsl(parts.query))
     blobs = options.pop("blobs", "")
     if not blobs:
@@ -314,5 +311,12 @@ def _locate(location: str | os.PathLike[str]) -> tuple[str, Path]:
             "The address of the database does not say where the bytes of the models go.",
             hint="Add ?blobs=/a/directory to it.",
         )
-    root = Path(os.path.abspath(unquote(blobs.removeprefix("file://"))))  # noqa: PTH100
+    root = _workspace_directory(check_path(unquote(blobs.removeprefix("file://")), "blobs"))
     return urlunsplit(("postgresql+psycopg", parts.netloc, parts.path, urlencode(options), "")), root
+
+
+def _workspace_directory(given: Path) -> Path:
+    root = Path(os.path.abspath(given))  # noqa: PTH100 - symlinks stay as the user wrote them
+    if os.path.exists(root) and not os.path.isdir(root):  # noqa: PTH110, PTH112 - these never raise
+        raise InvalidInputError(f"{str(root)!r} is a file, not a directory.", hint="Name the workspace directory.")
+    return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from sqlalchemy import bindparam, func, select, update
 
@@ -30,6 +31,7 @@ _node = Statement(
         audit_nodes.c.level == bindparam("level"), audit_nodes.c.position == bindparam("position")
     )
 )
+_time = Statement(select(audit_records.c.time).where(audit_records.c.seq == bindparam("of_seq")))
 _page = Statement(
     select(audit_records.c.seq, audit_records.c.body)
     .where(audit_records.c.seq >= bindparam("first"), audit_records.c.seq < bindparam("end"))
@@ -150,6 +152,22 @@ class AuditRows:
                 f"The audit log lacks the tree node ({level}, {position}).", hint="Run: sentinelzer0 audit verify"
             )
         return bytes(row[0])
+
+    def time_of(self, seq: int) -> datetime | None:
+        """Return when a record was made, or None when there is no such record.
+
+        Raises:
+            CorruptWorkspaceError: The stored time is none.
+        """
+        row = self._connection.first(_time, {"of_seq": seq})
+        if row is None:
+            return None
+        try:
+            return datetime.fromisoformat(row[0])
+        except ValueError as error:
+            raise CorruptWorkspaceError(
+                f"The time of audit record {seq} is damaged: {row[0]!r:.60}.", hint="Run: sentinelzer0 audit verify"
+            ) from error
 
     def bodies(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, str]]:
         """Yield (seq, stored bytes as text) in order, in pages."""

@@ -8,7 +8,7 @@ state cannot change without a record.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -28,6 +28,8 @@ from sentinelzer0.storage.state import StateRows
 from sentinelzer0.storage.versions import VersionRows
 
 T = TypeVar("T")
+TICK = timedelta(microseconds=1)
+"""The least distance between the times of two transactions: the resolution of stored times."""
 _upserts: dict[str, Upsert] = {}
 
 
@@ -115,6 +117,9 @@ class Recording(AbstractContextManager[Reader]):
 class Transaction(Reader):
     """A read-write transaction of one actor with one intent.
 
+    Its time is read once it holds the log, and is later than that of the newest record even when the machine's clock
+    was set back: the order of times is the order of the log, so whatever is sorted by time is sorted by commit.
+
     Attributes:
         actor: Who acts.
         action: What they intend, as ``noun:subject:verb``; the action of a record unless it names another.
@@ -122,15 +127,17 @@ class Transaction(Reader):
     """
 
     def __init__(
-        self, connection: Connection, now: datetime, ids: Ids, actor: Actor, action: str, subjects: tuple[str, ...]
+        self, connection: Connection, clock: Clock, ids: Ids, actor: Actor, action: str, subjects: tuple[str, ...]
     ) -> None:
-        super().__init__(connection, now)
+        rows = AuditRows(connection)
+        self._frontier = rows.head(lock=True)
+        newest = rows.time_of(self._frontier.size - 1)
+        super().__init__(connection, clock.now() if newest is None else max(clock.now(), newest + TICK))
         self.actor = actor
         self.action = action
         self.subjects = subjects
         self._ids = ids
         self._changes: list[dict[str, Any]] = []
-        self._frontier = self.audit.head(lock=True)
         self._recorded = False
 
     @property
