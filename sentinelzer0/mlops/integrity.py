@@ -76,13 +76,19 @@ def content_of(version: Version) -> StoredContent:
     return StoredContent(ContentKind(version.kind), version.digest, version.size, None, version.filename)
 
 
+def view_location(kernel: Kernel, version: Version) -> Path:
+    """Return where the readable file or directory of a version belongs; nothing is looked at."""
+    name = "" if version.kind == ContentKind.DIRECTORY.value else version.filename
+    return kernel.layout.view_of(version.model, version.version, name)
+
+
 def view_path(kernel: Kernel, version: Version) -> Path:
     """Return the readable file or directory of a version, building it when it is missing.
 
     A damaged blob cannot be made readable; the path is then returned although nothing is there.
     """
     name = "" if version.kind == ContentKind.DIRECTORY.value else version.filename
-    path = kernel.layout.view_of(version.model, version.version, name)
+    path = view_location(kernel, version)
     if version.deleted_at is None and not kernel.layout.has_view(version.model, version.version, name):
         try:
             kernel.blobs.link(content_of(version), path)
@@ -99,8 +105,7 @@ def readable_path(kernel: Kernel, version: Version) -> Path:
     try:
         return view_path(kernel, version)
     except (OSError, AlreadyExistsError, StorageFullError, StorageUnavailableError):
-        directory = kernel.layout.version_directory(version.model, version.version)
-        return directory if version.kind == ContentKind.DIRECTORY.value else directory / version.filename
+        return view_location(kernel, version)
 
 
 def hash_in_full(kernel: Kernel, version: Version) -> list[str]:
@@ -136,7 +141,7 @@ def problems(kernel: Kernel, version: Version) -> list[str]:
     found = hash_in_full(kernel, version)
     try:
         return found or kernel.blobs.view_problems(content_of(version), path)
-    except IntegrityError as error:
+    except (IntegrityError, StorageUnavailableError) as error:
         return [error.message]
 
 

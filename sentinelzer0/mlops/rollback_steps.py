@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sentinelzer0.domain import rollbacks as rules
-from sentinelzer0.domain.deployments import Cause, Deployment
+from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION, Actor, is_person, subject_of_version
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy
 from sentinelzer0.domain.versions import Version
@@ -64,14 +64,13 @@ def execute(kernel: Kernel, order: Order) -> RollbackEvent:
         target, verification, skipped = _verified(kernel, order, plan)
         marks.append(tick())
         found = replace(order, to_version=target.version)
-        path = str(integrity.view_path(kernel, target))
         with kernel.begin(order.actor, BREAK_GLASS if plan.break_glass else EXECUTE, *found.subjects) as tx:
             again = replace(plan, candidates=(target,))
             if tx.next_seq != plan.log_size:
                 again = planned(tx, found, tx.next_seq)
             event = _switched(tx, found, again, plan.current.revision, verification)
             details = event.details | {
-                "target_model_path": path,
+                "target_model_path": str(integrity.view_location(kernel, target)),
                 "rollback_method": _method(order, again),
                 "skipped": skipped,
                 "durations_ms": _durations([*marks, tick()]),
@@ -83,6 +82,7 @@ def execute(kernel: Kernel, order: Order) -> RollbackEvent:
         raise
     except _STORAGE_FAILED as error:
         return _failed(kernel, order, error)
+    integrity.readable_path(kernel, target)  # a convenience: traffic has moved, whether or not it can be built
     _announce(event)
     return event
 
@@ -198,7 +198,7 @@ def _switched(
     tx.versions.put(rules.left(plan.leaving, tx.now, order.reason), plan.leaving)
     restored = rules.restored(target, tx.now)
     tx.versions.put(restored, target)
-    _update_entries(tx, plan.current, restored, deployment.revision)
+    _update_entry(tx, restored)
     details: dict[str, Any] = {
         "verified_digest": target.digest,
         "verification": str(verification),
@@ -213,15 +213,10 @@ def _switched(
     return _event(order, event_id, tx.now, target.version, details, success=True)
 
 
-def _update_entries(tx: Transaction, previous: Deployment, target: Version, revision: int) -> None:
-    for name in previous.weights:
-        entry = tx.registry.entry(target.model, name)
-        if entry is not None and name != target.version:
-            tx.registry.put_entry(replace(entry, deployment_info={}))
+def _update_entry(tx: Transaction, target: Version) -> None:
     entry = tx.registry.entry(target.model, target.version)
     if entry is not None:
-        info = {"environment": PRODUCTION, "revision": revision, "share": 1.0}
-        tx.registry.put_entry(replace(entry, promoted_at=tx.now, promoted_by=tx.actor.name, deployment_info=info))
+        tx.registry.put_entry(replace(entry, promoted_at=tx.now, promoted_by=tx.actor.name))
 
 
 def _recorded(tx: Transaction, order: Order, event: RollbackEvent) -> None:
@@ -243,6 +238,7 @@ def _failed(kernel: Kernel, order: Order, error: WorkspaceError) -> RollbackEven
     _log.error("Rollback %s of %s failed: %s", event_id, order.from_version, error.message)
     try:
         with kernel.begin(order.actor, FAIL, *order.subjects, f"rollback:{event_id}") as tx:
+            event = replace(event, timestamp=tx.now)
             tx.rollbacks.put(event)
             tx.record(reason=error.message, detail={"code": error.code})
     except _STORAGE_FAILED as second:

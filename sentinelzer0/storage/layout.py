@@ -5,6 +5,7 @@ Everything here is derived from the database and the blobs and can be written ag
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -12,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sentinelzer0.domain.identity import DEFAULT_MODEL
+from sentinelzer0.domain.scalars import shown
+from sentinelzer0.errors import InvalidInputError
 
 DATABASE = "sentinelzer0.db"
+MAX_NAME = 200
+"""Longest name of a version's readable files, so that a suffix and a temporary prefix fit into 255 bytes."""
 # Version 3.3 named tests by the second; ours have 32 hexadecimal digits.
 _LEGACY_TEST = "test_" + "[0-9]" * 8 + "_" + "[0-9]" * 6 + "*.json"
 
@@ -74,9 +79,38 @@ class Layout:
         return sorted(path for path in found if path.is_file())
 
 
+def check_path(value: object, what: str) -> Path:
+    """Return a path as the caller wrote it.
+
+    Args:
+        value: The candidate.
+        what: What it is the path of, for the message.
+
+    Raises:
+        InvalidInputError: Not text and not a path, empty, or with a character that no file system takes.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{what} is {shown(value)}.", hint="Pass text or a pathlib.Path.")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        text = ""
+    if not text or "\0" in text:
+        raise InvalidInputError(f"{what} is {shown(value)}, which is no path.", hint="Name a file or a directory.")
+    return Path(text)
+
+
 def readable_name(model: str, version: str) -> str:
-    """Return the name of a version in the readable directories; ``@`` occurs in no identifier."""
-    return version if model == DEFAULT_MODEL else f"{model}@{version}"
+    """Return the name of a version in the readable directories; ``@`` and ``~`` occur in no identifier.
+
+    A name too long for a file system ends in the SHA-256 of the whole instead.
+    """
+    name = version if model == DEFAULT_MODEL else f"{model}@{version}"
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def write_json(path: Path, value: Any) -> None:
