@@ -111,7 +111,11 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A version's entry in the registry, as stored; its stage is the version's."""
+    """A version's entry in the registry, as stored; its stage is the version's.
+
+    Attributes:
+        deployment_info: What version 3.3 said about it; where it serves now is read off the deployment.
+    """
 
     model: str
     version: str

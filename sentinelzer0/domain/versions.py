@@ -113,6 +113,11 @@ class Version:
         return VersionStatus.DEVELOPMENT if self.stage is ModelStage.NONE else VersionStatus(self.stage.value)
 
 
+def last_in_production(version: Version) -> tuple[datetime, int]:
+    """Return what versions that were in production are ordered by: the one that entered it last is the greatest."""
+    return version.production_at or version.created_at, version.seq
+
+
 def check_transition(source: ModelStage, target: ModelStage) -> None:
     """Accept a move from one stage to another, or explain why not.
 

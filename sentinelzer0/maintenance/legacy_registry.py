@@ -14,7 +14,7 @@ from sentinelzer0.domain.versions import ModelStage, Version
 from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, SentinelError
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.maintenance.legacy_files import Facts, LegacyDirectory
-from sentinelzer0.mlops.approvals import deployment_info, moved
+from sentinelzer0.mlops.approvals import moved
 from sentinelzer0.mlops.deployments import deploy
 
 IMPORT_ENTRY = "legacy:entry:import"
@@ -140,10 +140,6 @@ def _deploy(tx: Transaction, version: Version) -> None:
         reason="served production under version 3.3",
         evidence=evidence,
     )
-    entry = tx.registry.entry(DEFAULT_MODEL, version.version)
-    if entry is not None:
-        info = entry.deployment_info | deployment_info(tx, version)
-        tx.registry.put_entry(replace(entry, deployment_info=info))
     tx.record(digest=version.digest, reason="served production under version 3.3", detail=evidence)
 
 

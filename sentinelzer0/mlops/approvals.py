@@ -223,7 +223,6 @@ def carried_out(tx: Transaction, request: ApprovalRequest, before: Version, entr
     if after.stage is ModelStage.PRODUCTION:
         evidence = {"approval": request.request_id, "policy": request.policy_digest}
         after = enter_production(tx, after, Cause.PROMOTION, request.notes, evidence)
-        entry = replace(entry, deployment_info=deployment_info(tx, after))
     entry = replace(entry, promoted_at=tx.now, promoted_by=request.approved_by)
     tx.versions.put(after, before)
     tx.registry.put_entry(entry)
@@ -261,13 +260,16 @@ def with_health(entry: Entry, status: str, metrics: dict[str, Any] | None, now: 
     return replace(entry, health_status=str(status), performance_metrics=merged, last_health_check=now)
 
 
-def deployment_info(tx: Transaction, version: Version) -> dict[str, Any]:
-    """Return where a version serves, for its entry."""
-    current = tx.deployments.current(version.model, PRODUCTION)
-    if current is None or version.version not in current.weights:
-        return {}
-    share = current.weights[version.version]
-    return {"environment": PRODUCTION, "revision": current.revision, "share": share}
+def snapshot(view: Reader, entry: Entry, version: Version) -> RegistryEntry:
+    """Return an entry as users see it."""
+    return public_entry(entry, version, view.deployments.current(version.model, PRODUCTION))
+
+
+def entries_of_stage(view: Reader, model: str, stage: ModelStage) -> list[tuple[Entry, Version]]:
+    """Return the entries of a stage with their versions, newest version first."""
+    entries = view.registry.entries(model, stage.value)
+    pairs = [(entry, view.versions.get(model, entry.version)) for entry in entries]
+    return [(entry, version) for entry, version in pairs if version is not None]
 
 
 def decision_detail(request: ApprovalRequest) -> dict[str, Any]:
@@ -293,17 +295,16 @@ def break_glass(kernel: Kernel, model: str, version: str, person: str, reason: s
         entry = require_entry(tx, model, version)
         evidence = {"approval": "break-glass", "policy": tx.policies.in_force_digest()}
         after = enter_production(tx, replace(before, deprecated=False), Cause.BREAK_GLASS, reason, evidence)
-        entry = replace(
-            entry, promoted_at=tx.now, promoted_by=tx.actor.name, deployment_info=deployment_info(tx, after)
-        )
+        entry = replace(entry, promoted_at=tx.now, promoted_by=tx.actor.name)
         tx.versions.put(after, before)
         tx.registry.put_entry(entry)
         detail = {"from": before.stage.value, "to": after.stage.value, "approval": "break-glass"}
         if before.quarantined_at is not None:
             detail["quarantine"] = f"lifted: {before.quarantine_reason}"
         tx.record(digest=after.digest, reason=reason, detail=detail)
+        promoted_entry = snapshot(tx, entry, after)
     _log.warning("BREAK GLASS: %s put %s into production without approval: %s", person, version, reason)
-    return public_entry(entry, after)
+    return promoted_entry
 
 
 def audit_trail(
@@ -317,9 +318,10 @@ def audit_trail(
         entry = view.registry.entry(model, version)
         requests = [as_of_now(view, request) for request in view.registry.requests(model, version)]
         records = view.audit.of_subject(subject_of_version(model, version))
+        shown = None if entry is None else snapshot(view, entry, found).to_dict()
     return {
         "version": version,
-        "registry_entry": None if entry is None else public_entry(entry, found).to_dict(),
+        "registry_entry": shown,
         "version_metadata": metadata_of(found).to_dict(),
         "approval_requests": [request.to_dict() for request in requests],
         "stage_history": stage_history(records, model, version),

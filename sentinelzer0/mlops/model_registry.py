@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.domain.identity import DEFAULT_MODEL, check_label, check_tags, check_text, subject_of_version
+from sentinelzer0.domain.identity import (
+    DEFAULT_MODEL,
+    PRODUCTION,
+    check_label,
+    check_tags,
+    check_text,
+    subject_of_version,
+)
 from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Evidence, Target, target_of
-from sentinelzer0.domain.versions import ModelStage
+from sentinelzer0.domain.versions import ModelStage, last_in_production
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
-from sentinelzer0.kernel import Kernel
+from sentinelzer0.kernel import Kernel, check_path
 from sentinelzer0.mlops import approvals, integrity
 from sentinelzer0.mlops.policies import configure_policy, install_policy
 from sentinelzer0.mlops.public_values import LiveView, RegistryEntry, public_entry, public_metadata
@@ -123,7 +130,7 @@ class ModelRegistry:
                 tx.versions.put(after, before)
             tx.registry.put_entry(entry)
             tx.record(digest=after.digest, detail={"from": before.stage.value, "to": after.stage.value} | detail)
-        return public_entry(entry, after)
+            return approvals.snapshot(tx, entry, after)
 
     def request_promotion(
         self,
@@ -186,7 +193,7 @@ class ModelRegistry:
                 version, entry = approvals.carried_out(tx, decided, version, entry)
             tx.registry.put_request(decided)
             tx.record(digest=version.digest, reason=notes, detail=approvals.decision_detail(decided))
-        return public_entry(entry, version)
+            return approvals.snapshot(tx, entry, version)
 
     def reject_promotion(self, request_id: str, rejected_by: str, reason: str) -> ApprovalRequest:
         """Reject a request, for good.
@@ -221,24 +228,27 @@ class ModelRegistry:
         with self.kernel.read() as view:
             entry = view.registry.entry(model, version)
             found = view.versions.get(model, version)
-        return None if entry is None or found is None or found.deleted_at else public_entry(entry, found)
+            if entry is None or found is None or found.deleted_at is not None:
+                return None
+            return approvals.snapshot(view, entry, found)
 
     def get_models_by_stage(self, stage: ModelStage | str, *, model: str = DEFAULT_MODEL) -> list[RegistryEntry]:
         """Return the entries of a stage, newest version first."""
+        wanted = approvals.checked_stage(stage)
         with self.kernel.read() as view:
-            entries = view.registry.entries(model, approvals.checked_stage(stage).value)
-            pairs = [(entry, view.versions.get(model, entry.version)) for entry in entries]
-        return [public_entry(entry, version) for entry, version in pairs if version is not None]
+            pairs = approvals.entries_of_stage(view, model, wanted)
+            serving = view.deployments.current(model, PRODUCTION)
+        return [public_entry(entry, version, serving) for entry, version in pairs]
 
     def get_production_model(self, *, model: str = DEFAULT_MODEL) -> RegistryEntry | None:
-        """Return the entry of the version that entered production last, or None.
+        """Return the entry of the registered version that entered production last, or None.
 
         Several versions may hold the stage; what serves is the deployment's business.
         """
-        entries = self.get_models_by_stage(ModelStage.PRODUCTION, model=model)
         with self.kernel.read() as view:
-            newest = view.versions.production(model)
-        return next((entry for entry in entries if newest is not None and entry.version == newest.version), None)
+            pairs = approvals.entries_of_stage(view, model, ModelStage.PRODUCTION)
+            newest = max(pairs, key=lambda pair: last_in_production(pair[1]), default=None)
+            return None if newest is None else approvals.snapshot(view, *newest)
 
     def update_health_status(
         self,
@@ -269,7 +279,7 @@ class ModelRegistry:
             entry = approvals.with_health(approvals.require_entry(tx, model, version), status, metrics, tx.now)
             tx.registry.put_entry(entry)
             tx.record(digest=found.digest, detail={"status": str(status)})
-        return public_entry(entry, found)
+            return approvals.snapshot(tx, entry, found)
 
     def attach_evidence(
         self,
@@ -303,7 +313,7 @@ class ModelRegistry:
         check_label(attached_by, "person's name")
         with self.kernel.read() as view:
             integrity.require_version(view, model, version)
-        content = self.kernel.blobs.put(Path(path))
+        content = self.kernel.blobs.put(check_path(path, "path"))
         with self.kernel.begin(attached_by, ATTACH, subject_of_version(model, version)) as tx:
             found = integrity.require_version(tx, model, version)
             item = Evidence(

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
+from sentinelzer0.domain.deployments import Deployment
 from sentinelzer0.domain.registry import Entry
 from sentinelzer0.domain.scalars import shown, whole
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
@@ -16,6 +17,7 @@ from sentinelzer0.errors import InvalidInputError
 
 T = TypeVar("T")
 NO_LIMIT = 2**31
+DEPLOYED = ("environment", "revision", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class RegistryEntry:
         registered_by: By whom.
         promoted_at: When it last changed stage through the registry, or None.
         promoted_by: Who decided that, or None.
-        deployment_info: Environment, revision and share where it serves.
+        deployment_info: Environment, revision and share where it serves now; and what version 3.3 knew besides.
         performance_metrics: Metrics of the latest health check, merged.
         health_status: ``healthy``, ``unhealthy`` or ``unknown``.
         last_health_check: When its health was last written, or None.
@@ -241,8 +243,17 @@ def public_metadata(version: Version) -> ModelMetadata:
     )
 
 
-def public_entry(entry: Entry, version: Version) -> RegistryEntry:
-    """Return a stored entry together with its version's stage."""
+def public_entry(entry: Entry, version: Version, serving: Deployment | None) -> RegistryEntry:
+    """Return a stored entry together with what is true of its version now.
+
+    Args:
+        entry: As stored.
+        version: Its version.
+        serving: What serves production, or None; it alone decides where the version is said to serve.
+    """
+    info = {key: value for key, value in entry.deployment_info.items() if key not in DEPLOYED}
+    if serving is not None and version.version in serving.weights:
+        info |= zip(DEPLOYED, (serving.environment, serving.revision, serving.weights[version.version]), strict=True)
     return RegistryEntry(
         version=entry.version,
         stage=version.stage,
@@ -250,7 +261,7 @@ def public_entry(entry: Entry, version: Version) -> RegistryEntry:
         registered_by=entry.registered_by,
         promoted_at=entry.promoted_at,
         promoted_by=entry.promoted_by,
-        deployment_info=entry.deployment_info,
+        deployment_info=info,
         performance_metrics=entry.performance_metrics,
         health_status=entry.health_status,
         last_health_check=entry.last_health_check,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sentinelzer0.domain.deployments import Cause
+from sentinelzer0.domain.deployments import Cause, main_version
 from sentinelzer0.domain.identity import PRODUCTION
 from sentinelzer0.domain.policies import GateResult, evaluate_gates
 from sentinelzer0.domain.registry import ApprovalStatus, effective, passed_kinds
@@ -91,7 +91,8 @@ def check_gates(tx: Transaction, target: str, version: Version) -> list[GateResu
     policy = tx.policies.in_force().policy()
     current = tx.deployments.current(version.model, PRODUCTION)
     shares = {} if current is None else {k: share for k, share in current.weights.items() if k != version.version}
-    incumbent = tx.versions.get(version.model, max(shares, key=shares.__getitem__)) if shares else None
+    serving = main_version(shares)
+    incumbent = None if serving is None else tx.versions.get(version.model, serving)
     evidence = passed_kinds(tx.registry.evidence(version.model, version.version), version.digest)
     gates = evaluate_gates(policy, target, version, incumbent, evidence)
     failed = [f"{gate.gate}: {gate.detail}" for gate in gates if not gate.passed]

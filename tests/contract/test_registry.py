@@ -27,6 +27,7 @@ from sentinelzer0.errors import (
     VersionNotFoundError,
 )
 from sentinelzer0.kernel import Kernel
+from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.mlops.model_registry import ApprovalRequest, ApprovalStatus, ModelRegistry, ModelStage, RegistryEntry
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 from tests.processes import in_children
@@ -419,6 +420,70 @@ def test_the_most_recent_one_of_several_in_production(registry: ModelRegistry, m
     assert [e.version for e in registry.get_models_by_stage(ModelStage.PRODUCTION)] == ["v2", "v1"]
     assert registry.get_models_by_stage("archived") == []
     assert registry.get_production_model(model="dns") is None
+
+
+def test_the_newest_registered_one_counts_although_an_unregistered_one_is_newer(
+    registry: ModelRegistry, model_file: Path, clock: FakeClock
+) -> None:
+    enter(registry, model_file, "v1", "production")
+    clock.advance(seconds=1)
+    manager = registry.version_manager
+    manager.create_version(model_file, "v2")
+    for stage in ("staging", "production"):
+        manager.promote_version("v2", stage)
+    found = registry.get_production_model()
+    assert found is not None
+    assert (found.version, found.deployment_info) == ("v1", {}), "of stage production, and said to serve nothing"
+
+
+def test_the_production_model_is_read_at_one_moment(registry: ModelRegistry, model_file: Path) -> None:
+    for name in ("v1", "v2"):
+        enter(registry, model_file, name, "production")
+    done = threading.Event()
+
+    def churn() -> None:
+        for name in ("v1", "v2") * 8:
+            registry.break_glass(name, "ana", "drill")
+        done.set()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    seen = set()
+    while not done.is_set():
+        found = registry.get_production_model()
+        seen.add(None if found is None else found.version)
+    thread.join()
+    assert seen <= {"v1", "v2"}
+
+
+def test_an_entry_says_where_its_version_serves_now(registry: ModelRegistry, model_file: Path) -> None:
+    manager, kernel = registry.version_manager, registry.kernel
+
+    def infos() -> list[dict[str, Any]]:
+        return [entry.deployment_info for entry in registry.registry.values()]
+
+    def info(revision: int, share: float) -> dict[str, Any]:
+        return {"environment": "production", "revision": revision, "share": share}
+
+    manager.create_version(model_file, "v1")
+    assert registry.register_model("v1", "production").deployment_info == info(1, 1.0), "adopted"
+    enter(registry, model_file, "v2", "production")
+    assert infos() == [{}, info(2, 1.0)]
+    tests = ABTestManager(kernel=kernel)
+    test = tests.create_test("t", "v2", "v1", 0.25, deployment="production").test_id
+    tests.start_test(test)
+    assert infos() == [info(3, 0.25), info(3, 0.75)]
+    tests.pause_test(test)
+    assert infos() == [{}, info(4, 1.0)]
+    tests.cancel_test(test)
+    manager.create_version(model_file, "v3")
+    for stage in ("staging", "production"):
+        manager.promote_version("v3", stage)
+    assert infos() == [{}, {}]
+    assert registry.register_model("v3").deployment_info == info(5, 1.0)
+    assert registry.get_audit_trail("v3")["registry_entry"]["deployment_info"] == info(5, 1.0)
+    assert [e.deployment_info for e in registry.get_models_by_stage("production")] == [info(5, 1.0), {}, {}]
+    require_sound(kernel)
 
 
 def test_requests_of_all_models_wait_together(registry: ModelRegistry, model_file: Path) -> None:
