@@ -5,6 +5,7 @@ This module decides whether a rollback is allowed and what it changes. It perfor
 - A rollback leaves a version that has production traffic; whoever comes second is told who was first.
 - The way back is a living version that served production with an approval or a waiver on record and is not
   quarantined. Automation goes nowhere else; a named person may, with a reason, and it is called break-glass.
+- A deprecated version is never chosen; it is gone to only when somebody names it.
 - The version left is quarantined until a person releases it; from production it goes to staging.
 - Automation never overrides a person; a person's rollback is never blocked by automation.
 - Unknown health triggers nothing, and the strategy ``manual`` only ever asks a person.
@@ -197,7 +198,7 @@ def no_way_back(from_version: str) -> NotKnownGoodError:
     """Return the error that there is nothing to go back to."""
     return NotKnownGoodError(
         f"There is no known-good version to go back to from {from_version}: no other living version that served "
-        f"{PRODUCTION} is free of quarantine.",
+        f"{PRODUCTION} is free of quarantine and not deprecated.",
         hint="Name one with to_version, or release a quarantined one.",
     )
 

@@ -18,6 +18,9 @@ from sentinelzer0.storage.schema import verifications, version_tags, versions
 
 Put = Callable[[Codec[Any], Any], None]
 
+_TAGS_AT_ONCE = 100
+"""SQLite takes at most 500 terms in a union."""
+
 CODEC = Codec(Version, versions, derived={"folded": lambda version: fold(version.version)})
 _columns = [versions.c[name] for name in CODEC.fields]
 _model = versions.c.model == bindparam("model")
@@ -46,6 +49,7 @@ _ways_back = Statement(
         versions.c.production_at.is_not(None),
         versions.c.known_good_at.is_not(None),
         versions.c.quarantined_at.is_(None),
+        versions.c.deprecated == 0,
         versions.c.version != bindparam("leaving"),
         _live,
     )
@@ -131,9 +135,15 @@ class VersionRows:
         if status is not None:
             stage = status.value
             parameters |= {"stage": stage, "deprecated": int(status is VersionStatus.DEPRECATED), "status": stage}
-        parameters |= {f"tag{i}": tag for i, tag in enumerate(tags)}
-        statement = _listing(status, len(tags))
-        return CODEC.decode_all(self._connection.rows(statement, parameters))
+        if len(tags) <= _TAGS_AT_ONCE:
+            parameters |= {f"tag{i}": tag for i, tag in enumerate(tags)}
+            return CODEC.decode_all(self._connection.rows(_listing(status, len(tags)), parameters))
+        found: dict[int, Version] = {}
+        for start in range(0, len(tags), _TAGS_AT_ONCE):
+            some = tags[start : start + _TAGS_AT_ONCE]
+            part = self.newest(model, status=status, tags=some, before=before, limit=limit)
+            found |= {version.seq: version for version in part}
+        return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
 
     def children(self, model: str, version: str) -> Sequence[Version]:
         """Return the living versions that name this one as their parent, oldest first."""
@@ -151,7 +161,10 @@ class VersionRows:
         return [CODEC.decode(row) for row in self._connection.rows(_known_good, {"model": model})]
 
     def ways_back(self, model: str, leaving: str, limit: int) -> Sequence[Version]:
-        """Return known-good versions free of quarantine but one, the one that served production last first."""
+        """Return known-good versions but one, the one that served production last first.
+
+        Quarantined and deprecated ones are left out: somebody decided against them.
+        """
         parameters = {"model": model, "leaving": leaving, "limit": limit}
         return [CODEC.decode(row) for row in self._connection.rows(_ways_back, parameters)]
 
