@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from numbers import Real
 from typing import Any
 
+from sentinelzer0.domain.scalars import real, shown, whole
 from sentinelzer0.domain.versions import check_document
 from sentinelzer0.errors import InvalidInputError, InvalidMetricError
 
@@ -58,14 +58,19 @@ class Thresholds:
     min_requests: int = 50
 
     def __post_init__(self) -> None:
-        if not 0 < _number("error_rate_threshold", self.error_rate) <= 1:
-            raise InvalidInputError(f"error_rate_threshold is {self.error_rate!r}.", hint="Use above 0, at most 1.")
-        if not _number("latency_threshold_ms", self.latency_ms) > 0:
-            raise InvalidInputError(f"latency_threshold_ms is {self.latency_ms!r}.", hint="Use milliseconds above 0.")
-        if type(self.min_requests) is not int or self.min_requests < 1:
+        error_rate = _number("error_rate_threshold", self.error_rate)
+        if not 0 < error_rate <= 1:
+            raise InvalidInputError(f"error_rate_threshold is {error_rate!r}.", hint="Use above 0, at most 1.")
+        latency = _number("latency_threshold_ms", self.latency_ms)
+        if not latency > 0:
+            raise InvalidInputError(f"latency_threshold_ms is {latency!r}.", hint="Use milliseconds above 0.")
+        requests = whole(self.min_requests)
+        if requests is None or requests < 1:
             raise InvalidInputError(
-                f"min_requests_for_check is {self.min_requests!r}.", hint="Use a whole number of requests from 1."
+                f"min_requests_for_check is {shown(self.min_requests)}.", hint="Use a whole number of requests from 1."
             )
+        for name, value in (("error_rate", error_rate), ("latency_ms", latency), ("min_requests", requests)):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +208,9 @@ def _agreed(name: str, reported: float | None, part: int, total: int) -> float |
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise InvalidMetricError(f"{name} is {value!r}, which is not a number.")
-    number = float(value)
+    number = real(value)
+    if number is None:
+        raise InvalidMetricError(f"{name} is {shown(value)}, which is not a number.")
     if not math.isfinite(number):
         raise InvalidMetricError(f"{name} is {number}.", hint="Leave a metric out when it could not be measured.")
     return number
