@@ -22,14 +22,16 @@ from sentinelzer0.domain.identity import (
     check_identifier,
     check_person,
     check_text,
+    is_name,
     subject_of_version,
 )
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy
+from sentinelzer0.domain.scalars import shown, truth
 from sentinelzer0.errors import InvalidInputError, SentinelError, VersionNotFoundError
 from sentinelzer0.kernel import SYSTEM, Kernel, write_json
 from sentinelzer0.mlops import approvals, integrity, rollback_steps
 from sentinelzer0.mlops.model_registry import HEALTH, ModelRegistry
-from sentinelzer0.mlops.public_values import ModelVersion
+from sentinelzer0.mlops.public_values import ModelVersion, checked_limit
 from sentinelzer0.mlops.rollback_plan import EXECUTE, Order, require_request
 from sentinelzer0.mlops.tracking import TrackedEvent, Tracker, publish
 from sentinelzer0.mlops.version_manager import ModelVersionManager
@@ -73,7 +75,9 @@ class RollbackManager:
         self._versions = version_manager
         self._tracker = tracker
         given = Path(rollback_dir)
-        self._directory = self.kernel.layout.rollback if given == Path("models/rollback") else given
+        own = given == Path("models/rollback")
+        # Absolute: a later change of the working directory does not move the files.
+        self._directory = self.kernel.layout.rollback if own else Path(os.path.abspath(given))  # noqa: PTH100
         self._thresholds = Thresholds()
         self._rechecks: set[threading.Thread] = set()
 
@@ -181,8 +185,8 @@ class RollbackManager:
 
         Args:
             from_version: A version with production traffic.
-            to_version: The target; None takes the version that served production last, is known-good, not
-                quarantined, and verifies.
+            to_version: The target; None takes the version that served production last, is known-good, neither
+                quarantined nor deprecated, and verifies.
             reason: Why; it becomes the reason of the quarantine.
             strategy: ``immediate``, or ``manual``: open a request that a person confirms.
             triggered_by: Who; ``system`` is automation, which goes to known-good versions only.
@@ -200,6 +204,7 @@ class RollbackManager:
             NotKnownGoodError: The target never served production with an approval, or there is no way back.
             QuarantinedError: The target was rolled back from and not released.
             IntegrityError: The target's bytes are not those that were registered.
+            InvalidInputError: ``allow_unapproved`` is no truth value, or a text or name is none.
         """
         order = Order(
             model=check_identifier(model, "model"),
@@ -208,7 +213,7 @@ class RollbackManager:
             reason=check_text(reason, "reason", required=True),
             strategy=rules.checked_strategy(strategy),
             actor=check_actor(triggered_by),
-            allow_unapproved=bool(allow_unapproved),
+            allow_unapproved=_checked_insistence(allow_unapproved),
         )
         if order.strategy is RollbackStrategy.IMMEDIATE:
             return self._run(order)
@@ -292,12 +297,11 @@ class RollbackManager:
         """Return rollbacks, failed rollbacks and requests, newest first, at most ``limit`` (None: all).
 
         Raises:
-            InvalidInputError: A negative limit.
+            InvalidInputError: The limit is no whole number, or negative.
         """
-        if limit is not None and limit < 0:
-            raise InvalidInputError(f"limit is {limit}.", hint="Use 0 or more, or None for all.")
+        most = checked_limit(limit)
         with self.kernel.read() as view:
-            return view.rollbacks.history(model, 2**31 if limit is None else limit)
+            return view.rollbacks.history(model, most) if is_name(model) else []
 
     def finish_rechecks(self, timeout: float | None = None) -> bool:
         """Wait for the full hashes that follow rollbacks on a recent verification.
@@ -374,3 +378,11 @@ class RollbackManager:
             stored = view.rollbacks.get(event_id)
         if stored is not None:
             self._publish(stored)
+
+
+def _checked_insistence(value: object) -> bool:
+    """Return whether somebody insists; a word is no answer, because ``"false"`` would read as yes."""
+    insists = truth(value)
+    if insists is None:
+        raise InvalidInputError(f"allow_unapproved is {shown(value)}.", hint="Use True or False.")
+    return insists

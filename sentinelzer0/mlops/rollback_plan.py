@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from sentinelzer0.domain import rollbacks as rules
 from sentinelzer0.domain.audit import Outcome
 from sentinelzer0.domain.deployments import Deployment
-from sentinelzer0.domain.identity import PRODUCTION, Actor, subject_of_version
+from sentinelzer0.domain.identity import PRODUCTION, Actor, is_name, subject_of_version
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy
+from sentinelzer0.domain.scalars import shown
 from sentinelzer0.domain.versions import Version
 from sentinelzer0.errors import RefusedError, RequestNotFoundError, SentinelError, VersionNotFoundError
 from sentinelzer0.kernel import Kernel, Reader
@@ -118,10 +119,10 @@ def require_request(view: Reader, request_id: str) -> RollbackEvent:
     Raises:
         RequestNotFoundError: There is no such request.
     """
-    found = view.rollbacks.get(request_id)
+    found = view.rollbacks.get(request_id) if is_name(request_id) else None
     if found is None or "status" not in found.details:
         raise RequestNotFoundError(
-            f"There is no request for a rollback {request_id!r}.", hint="See: sentinelzer0 rollback history"
+            f"There is no request for a rollback {shown(request_id)}.", hint="See: sentinelzer0 rollback history"
         )
     return found
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from sentinelzer0.errors import InvalidInputError, InvalidMetricError, NotKnownGoodError, RequestNotFoundError
+from sentinelzer0.mlops.rollback import RollbackManager
 from tests.contract.rollback_team import Team, team
 
 if TYPE_CHECKING:
@@ -62,3 +65,78 @@ def test_the_longest_names_can_be_rolled_back_to_read_and_verified(team: Team) -
         assert version.model_path.read_bytes() == content
         assert team.versions.verify_integrity(name, model=model)
         assert len(os.fsencode(version.model_path.parent.name)) <= 200
+
+
+def test_a_deprecated_version_is_gone_to_only_by_name(team: Team) -> None:
+    team.serve("v1", "v2", "v3")
+    team.versions.promote_version("v2", "archived")
+    team.versions.promote_version("v2", "deprecated")
+    assert team.rollback.execute_rollback("v3").to_version == "v1"
+    with pytest.raises(NotKnownGoodError, match="not deprecated"):
+        team.rollback.execute_rollback("v1")
+    assert team.rollback.execute_rollback("v1", "v2", "the feature is back", triggered_by="ana").to_version == "v2"
+
+
+@pytest.mark.parametrize("word", ["false", "true", 1, None, 10**400])
+def test_whether_somebody_insists_is_a_truth_value(team: Team, word: Any) -> None:
+    team.serve("v1")
+    team.create("v2")
+    with pytest.raises(InvalidInputError, match="allow_unapproved is"):
+        team.rollback.execute_rollback("v1", "v2", "urgent", triggered_by="ana", allow_unapproved=word)
+    assert team.serving() == {"v1": 1.0}
+    event = team.rollback.execute_rollback(
+        "v1",
+        "v2",
+        "urgent",
+        triggered_by="ana",
+        allow_unapproved=np.bool_(True),  # type: ignore[arg-type]
+    )
+    assert event.details["rollback_method"] == "break-glass"
+
+
+def test_a_relative_directory_of_events_stays_where_it_was(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    team.serve("v1", "v2")
+    here, there = team.directory / "here", team.directory / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    manager = RollbackManager(team.versions, team.registry, "events")
+    monkeypatch.chdir(there)
+    event = manager.execute_rollback("v2")
+    assert manager.rollback_dir == here / "events"
+    assert (here / "events" / f"{event.event_id}.json").is_file()
+    assert not list(there.iterdir())
+
+
+@pytest.mark.parametrize("limit", ["x", 2.5, -1, True])
+def test_a_limit_that_is_none_is_refused(team: Team, limit: Any) -> None:
+    with pytest.raises(InvalidInputError, match="limit is"):
+        team.rollback.get_rollback_history(limit)
+
+
+def test_odd_names_find_nothing(team: Team) -> None:
+    assert team.rollback.get_rollback_history(10**30) == []
+    assert team.rollback.get_rollback_history(model="\ud800") == []
+    strange: tuple[Any, ...] = ("\ud800", "a\0b", [], None, 10**5000)
+    for odd in strange:
+        with pytest.raises(RequestNotFoundError):
+            team.rollback.confirm(odd, "ana", "why")
+        with pytest.raises(RequestNotFoundError):
+            team.rollback.dismiss(odd, "ana", "why")
+
+
+@pytest.mark.parametrize("name", ["error_rate", "avg_latency_ms", "total_requests", "failed_requests"])
+def test_a_measurement_beyond_all_floats_is_refused(team: Team, name: str) -> None:
+    team.create("v1")
+    for value in (10**400, -(10**400)):
+        with pytest.raises(InvalidMetricError, match=name):
+            team.rollback.check_health("v1", {name: value})
+
+
+def test_thresholds_become_plain_numbers(team: Team) -> None:
+    team.rollback.min_requests_for_check = np.int64(7)  # type: ignore[assignment]
+    team.rollback.error_rate_threshold = np.float32(0.5)  # type: ignore[assignment]
+    assert type(team.rollback.min_requests_for_check) is int
+    assert (team.rollback.min_requests_for_check, team.rollback.error_rate_threshold) == (7, 0.5)
+    with pytest.raises(InvalidMetricError, match="latency_threshold_ms"):
+        team.rollback.latency_threshold_ms = 10**400
