@@ -39,8 +39,11 @@ class Router:
             ABTestNotFoundError: There is no such test.
             InvalidInputError: The key is neither text nor bytes nor a whole number.
         """
-        route = self._routes.get(test_id)
-        if route is None or self._monotonic() >= route.until:
+        try:
+            route = self._routes[test_id]
+        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
+            route = self._read(test_id)
+        if self._monotonic() >= route.until:
             route = self._read(test_id)
         if key is None:
             return route.model_b if self._kernel.random.random() < route.share else route.model_a
@@ -56,5 +59,5 @@ class Router:
             test = require_test(view, test_id)
         share = test.traffic_split if test.status is TestStatus.RUNNING else 0.0
         route = _Route(until, int(test.salt, 16), share_threshold(share), share, test.model_a, test.model_b)
-        self._routes[test_id] = route
+        self._routes[test.test_id] = route
         return route

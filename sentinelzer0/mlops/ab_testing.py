@@ -17,7 +17,7 @@ from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, new_test
 from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
 from sentinelzer0.domain.outcomes import check_label, check_request_id
 from sentinelzer0.errors import InvalidInputError, SentinelError
-from sentinelzer0.kernel import Kernel, Reader, random_salt, write_text
+from sentinelzer0.kernel import Kernel, Reader, check_path, disk_errors, random_salt, write_text
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops import ab_recording as recording
 from sentinelzer0.mlops.ab_publishing import publish_start, publish_verdict, write_results
@@ -39,7 +39,7 @@ class ABTestManager:
 
     Args:
         tests_dir: A directory named ``ab_tests`` belongs to the workspace of its parent directory; any other
-            directory is a workspace of its own. Created when it does not exist.
+            directory is a workspace of its own, with an ``ab_tests`` in it. Created when it does not exist.
         kernel: An already open workspace, instead of ``tests_dir``.
         tracker: Where starts and verdicts are also reported, after their commit.
 
@@ -54,20 +54,17 @@ class ABTestManager:
         kernel: Kernel | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        given = Path(tests_dir)
-        belongs = given.name == "ab_tests"
-        self.kernel = kernel or Kernel(given.parent if belongs else given)
-        layout = self.kernel.layout
-        self._directory = layout.ab_tests if belongs or kernel is not None else layout.root
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self.kernel = kernel or Kernel(_workspace_of(tests_dir))
+        with disk_errors(f"Making {str(self.tests_dir)!r}"):
+            self.tests_dir.mkdir(parents=True, exist_ok=True)
         self._tracker = tracker
         self._router = Router(self.kernel)
         self._arms: dict[str, dict[str, str]] = {}
 
     @property
     def tests_dir(self) -> Path:
-        """The directory of the tests."""
-        return self._directory
+        """The directory with the readable files of the tests: ``ab_tests`` of the workspace."""
+        return self.kernel.layout.ab_tests
 
     @property
     def tests(self) -> LiveView[ABTest]:
@@ -212,7 +209,7 @@ class ABTestManager:
         try:
             wanted = None if status is None else TestStatus(status)
         except ValueError as error:
-            raise InvalidInputError(f"{status!r} is not a status.", hint=f"Use: {', '.join(TestStatus)}.") from error
+            raise InvalidInputError(f"No status is {status!r:.60}.", hint=f"Use: {', '.join(TestStatus)}.") from error
         with self.kernel.read() as view:
             tests = [test for test in view.ab_tests.all() if wanted is None or test.status is wanted]
             return [_snapshot(view, test) for test in tests]
@@ -286,10 +283,7 @@ class ABTestManager:
             request_id,
             key,
         )
-        recorded, carries = recording.record(self.kernel, test_id, (outcome,))
-        if carries:
-            self._latch_on_the_way(test_id)
-        return recorded
+        return self._latching(test_id, *recording.record(self.kernel, test_id, (outcome,)))
 
     def record_results(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
         """Record many outcomes in one transaction: all of them or, when one is not possible, none.
@@ -305,10 +299,7 @@ class ABTestManager:
             ABTestNotFoundError: There is no such test.
         """
         outcomes = recording.checked_rows(self.kernel, self._arms_of(test_id), rows)
-        recorded, carries = recording.record(self.kernel, test_id, outcomes)
-        if carries:
-            self._latch_on_the_way(test_id)
-        return recorded
+        return self._latching(test_id, *recording.record(self.kernel, test_id, outcomes))
 
     def record_label(self, test_id: str, request_id: str, true_label: Any) -> Recorded:
         """Record the true label of a request, before or after its outcome; a later label replaces an earlier one.
@@ -327,10 +318,7 @@ class ABTestManager:
         if label is None:
             raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
         self._arms_of(test_id)  # a test of that name exists
-        recorded, carries = recording.label(self.kernel, test_id, check_request_id(request_id), label)
-        if carries:
-            self._latch_on_the_way(test_id)
-        return recorded
+        return self._latching(test_id, *recording.label(self.kernel, test_id, check_request_id(request_id), label))
 
     def get_test_results(self, test_id: str) -> dict[str, Any]:
         """Return what the test says so far; looking is free, and a verdict that is carried now is latched.
@@ -359,9 +347,12 @@ class ABTestManager:
 
         Raises:
             ABTestNotFoundError: There is no such test.
+            StorageUnavailableError: The file cannot be written there.
         """
-        target = Path(path)
-        write_text(target, html_report(self.kernel, test_id, self.get_test_results(test_id)))
+        target = check_path(path, "path")
+        text = html_report(self.kernel, test_id, self.get_test_results(test_id))
+        with disk_errors(f"Writing {str(target)!r}"):
+            write_text(target, text)
         return target
 
     def _ids(self) -> list[str]:
@@ -370,10 +361,12 @@ class ABTestManager:
 
     def _arms_of(self, test_id: str) -> dict[str, str]:
         """Return the arms by version, which never change."""
-        if (arms := self._arms.get(test_id)) is None:
+        try:
+            return self._arms[test_id]
+        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
             with self.kernel.read() as view:
                 test = recording.require_test(view, test_id)
-            arms = self._arms[test_id] = {test.model_a: "A", test.model_b: "B"}
+        arms = self._arms[test.test_id] = {test.model_a: "A", test.model_b: "B"}
         return arms
 
     def _changed(self, test: StoredTest) -> ABTest:
@@ -388,12 +381,19 @@ class ABTestManager:
         if test is not None:
             publish_verdict(self.kernel, self._tracker, test, in_background=on_the_way)
 
-    def _latch_on_the_way(self, test_id: str) -> None:
+    def _latching(self, test_id: str, recorded: Recorded, carries: bool) -> Recorded:
         """Latch a verdict on the way of a request, which is recorded whatever becomes of this."""
         try:
-            self._latch(test_id, on_the_way=True)
+            if carries:
+                self._latch(test_id, on_the_way=True)
         except SentinelError as error:
             _log.warning("The verdict of %s will be latched at the next look: %s", test_id, error)
+        return recorded
+
+
+def _workspace_of(tests_dir: str | os.PathLike[str]) -> Path:
+    given = check_path(tests_dir, "tests_dir")
+    return given.parent if given.name == "ab_tests" else given
 
 
 def _snapshot(view: Reader, test: StoredTest) -> ABTest:

@@ -10,12 +10,15 @@ from typing import Any
 
 from sentinelzer0.domain import merkle
 from sentinelzer0.domain.audit import AuditRecord
+from sentinelzer0.domain.identity import is_name
+from sentinelzer0.domain.scalars import shown, whole
 from sentinelzer0.domain.signed_note import Checkpoint
-from sentinelzer0.errors import CorruptWorkspaceError, NotFoundError, SentinelError
+from sentinelzer0.errors import CorruptWorkspaceError, InvalidInputError, NotFoundError, SentinelError
 from sentinelzer0.kernel import Kernel, Reader, disk_errors, write_text
 from sentinelzer0.mlops.public_values import checked_limit
 
 MAX_PROBLEMS = 50
+_AFTER_ALL = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,18 @@ class AuditTrail:
             subject: Only records that touch this object, for example ``version:default/v1``.
             limit: At most so many.
             before: Only records with a smaller sequence number.
+
+        Raises:
+            InvalidInputError: ``limit`` or ``before`` is not a whole number.
         """
         limit = checked_limit(limit)
+        if before is not None:
+            before = max(0, min(_record_number(before, "before"), _AFTER_ALL))
         with self._kernel.read() as view:
             if subject is None:
                 return view.audit.latest(limit, before)
-            found = [r for r in view.audit.of_subject(subject) if before is None or r.seq < before]
+            records = view.audit.of_subject(subject) if is_name(subject) else []
+            found = [r for r in records if before is None or r.seq < before]
         return list(reversed(found))[:limit]
 
     def checkpoint(self) -> str:
@@ -98,7 +107,9 @@ class AuditTrail:
 
         Raises:
             NotFoundError: There is no such record.
+            InvalidInputError: ``seq`` is not a whole number.
         """
+        seq = _record_number(seq, "seq")
         with self._kernel.read() as view:
             frontier = view.audit.head()
             if not 0 <= seq < frontier.size:
@@ -121,7 +132,9 @@ class AuditTrail:
 
         Raises:
             NotFoundError: The log never had this size.
+            InvalidInputError: ``old_size`` is not a whole number.
         """
+        old_size = _record_number(old_size, "old_size")
         with self._kernel.read() as view:
             frontier = view.audit.head()
             if not 0 < old_size <= frontier.size:
@@ -147,7 +160,7 @@ class AuditTrail:
         roots = {0: frontier.root()}
         with self._kernel.read() as view:
             subjects = dict[int, set[str]]()
-            for seq, subject in view.audit.subjects(0, 2**62):
+            for seq, subject in view.audit.subjects(0, _AFTER_ALL):
                 subjects.setdefault(seq, set()).add(subject)
             for row in view.audit.stored_rows():
                 problems += _record_problems(row, frontier.size, subjects.pop(row[0], set()))
@@ -210,6 +223,13 @@ class AuditTrail:
 def root_text(root: bytes) -> str:
     """Return a root as the checkpoint shows it: base64."""
     return base64.b64encode(root).decode()
+
+
+def _record_number(value: object, what: str) -> int:
+    number = whole(value)
+    if number is None:
+        raise InvalidInputError(f"{what} is {shown(value)}.", hint="Pass the sequence number of a record, from 0.")
+    return number
 
 
 def _record_problems(row: tuple[int, str, str, str, str, str], expected: int, subjects: set[str]) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from sentinelzer0.domain.identity import check_person, check_text, subject_of_version
 from sentinelzer0.domain.policies import SHIPPED, Policy, parse_policy, policy_from_dict, policy_to_toml
 from sentinelzer0.domain.registry import ApprovalStatus
 from sentinelzer0.errors import InvalidInputError
-from sentinelzer0.kernel import InstalledPolicy, Kernel
+from sentinelzer0.kernel import InstalledPolicy, Kernel, check_path
 
 INSTALL = "policy:rules:install"
 
@@ -27,11 +26,12 @@ def load_policy(source: Policy | str | os.PathLike[str]) -> tuple[Policy, str]:
         return source, policy_to_toml(source)
     if isinstance(source, str) and source in SHIPPED:
         return SHIPPED[source], policy_to_toml(SHIPPED[source])
+    path = check_path(source, "The policy")
     try:
-        text = Path(source).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(
-            f"The policy {os.fspath(source)!r} cannot be read: {error}.",
+            f"The policy {str(path)!r} cannot be read: {error}.",
             hint=f"Name a TOML file, or one of: {', '.join(SHIPPED)}.",
         ) from error
     return parse_policy(text), text

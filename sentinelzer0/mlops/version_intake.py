@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sentinelzer0.domain.identity import check_identifier, check_label, check_tags, check_text, subject_of_version
 from sentinelzer0.domain.manifests import StoredContent
 from sentinelzer0.domain.versions import Version, check_document, check_metrics
-from sentinelzer0.errors import AlreadyExistsError, InvalidInputError, WorkspaceError
-from sentinelzer0.kernel import Kernel, write_json
+from sentinelzer0.errors import AlreadyExistsError, WorkspaceError
+from sentinelzer0.kernel import Kernel, check_path, write_json
 from sentinelzer0.mlops.integrity import readable_path
 from sentinelzer0.mlops.version_facts import immutable_facts
 from sentinelzer0.mlops.version_rules import check_free_name, check_parent, generated_name
@@ -63,7 +62,7 @@ def take_in(
         AlreadyExistsError: The name is taken.
         VersionNotFoundError: The parent does not exist.
     """
-    source = _source(model_path)
+    source = check_path(model_path, "model_path")
     if name is not None:
         check_identifier(name, "version")
     _check_before_copying(kernel, facts, name)
@@ -97,14 +96,6 @@ def unpublish(kernel: Kernel, version: Version) -> None:
         kernel.layout.metadata_file(version.model, version.version).unlink(missing_ok=True)
     except (OSError, WorkspaceError) as error:
         _log.warning("Version %s is deleted, but not its readable files: %s", version.version, error)
-
-
-def _source(model_path: object) -> Path:
-    if not isinstance(model_path, str | os.PathLike) or not isinstance(os.fspath(model_path), str):
-        raise InvalidInputError(f"The path of a model must be text or a path, not {type(model_path).__name__}.")
-    if not os.fspath(model_path):
-        raise InvalidInputError("The path of the model is empty.", hint="Name a file or a directory.")
-    return Path(model_path)
 
 
 def _check_before_copying(kernel: Kernel, facts: dict[str, Any], name: str | None) -> None:

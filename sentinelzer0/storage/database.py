@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sentinelzer0.errors import (
     ConflictError,
     CorruptWorkspaceError,
+    InvalidInputError,
     SentinelError,
     StorageFullError,
     StorageUnavailableError,
@@ -43,6 +44,7 @@ _parents: list[list[Any]] = []
 """Connections inherited through ``fork``: kept so that nothing ever closes them here."""
 
 _DAMAGE = ("malformed", "not a database", "could not decode")
+_READ_ONLY = ("readonly", "unable to open")
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: set[str] = set()
 """Local files that this process must not touch: it was forked with a connection to them."""
@@ -64,8 +66,7 @@ class Statement:
             compiled: Any = self.clause_for(dialect).compile(dialect=dialect)
             order = getattr(compiled, "positiontup", None)
             constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
-            found = str(compiled), None if order is None else tuple(order), constants
-            self.forms[dialect.name] = found
+            found = self.forms[dialect.name] = str(compiled), None if order is None else tuple(order), constants
         return found
 
     def clause_for(self, dialect: Dialect) -> ClauseElement:  # noqa: ARG002 - for statements that differ by dialect
@@ -110,9 +111,7 @@ class Connection:
         """Execute and return the cursor, whose ``rowcount`` and rows the caller may read."""
         sql, order, constants = statement.compiled(self._dialect)
         values = {**constants, **parameters} if constants and parameters else parameters or constants
-        cursor = self._raw.cursor()
-        cursor.execute(sql, values if order is None else [values[name] for name in order])
-        return cursor
+        return _call(self._raw.execute, sql, values if order is None else [values[name] for name in order])
 
     def run_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute once for every row and return how many rows that changed."""
@@ -121,22 +120,20 @@ class Connection:
         sql, order, constants = statement.compiled(self._dialect)
         if constants:
             rows = [{**constants, **row} for row in rows]
-        cursor = self._raw.cursor()
-        cursor.executemany(sql, rows if order is None else [[row[name] for name in order] for row in rows])
-        return int(cursor.rowcount)
+        return self._execute_many(sql, rows if order is None else [[row[name] for name in order] for row in rows])
 
     def run_tuple(self, statement: Statement, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
         """Execute with values in the order of ``names``: the cheapest way where that is the order in the SQL text."""
         form = statement.forms.get(self.backend) or statement.compiled(self._dialect)
         if form[1] == names:
-            return self._raw.execute(form[0], values)
+            return _call(self._raw.execute, form[0], values)
         return self.run(statement, dict(zip(names, values, strict=True)))
 
     def run_tuples(self, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
         """Execute once for every row of values in the order of ``names``; return how many rows that changed."""
         sql, order, _ = statement.compiled(self._dialect)
         if order == names:
-            return int(self._raw.cursor().executemany(sql, rows).rowcount)
+            return self._execute_many(sql, rows)
         return self.run_many(statement, [dict(zip(names, row, strict=True)) for row in rows])
 
     def rows(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -145,12 +142,16 @@ class Connection:
 
     def first(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Execute and return the first row or None."""
-        row: Row | None = self.run(statement, parameters).fetchone()
-        return row
+        return self.run(statement, parameters).fetchone()  # type: ignore[no-any-return]
 
     def script(self, sql: str) -> None:
         """Execute literal SQL that has no parameters (transaction control only)."""
         self._raw.cursor().execute(sql)
+
+    def _execute_many(self, sql: str, rows: Sequence[Any]) -> int:
+        cursor = self._raw.cursor()
+        _call(cursor.executemany, sql, rows)
+        return int(cursor.rowcount)
 
 
 class Database:
@@ -313,8 +314,21 @@ class _Transaction(AbstractContextManager[Connection]):
         return True
 
 
+def _call(method: Any, sql: str, values: Any) -> Any:
+    try:
+        return method(sql, values)
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise _unstorable(error) from error
+
+
+def _unstorable(error: Exception) -> InvalidInputError:
+    return InvalidInputError(f"A value cannot be stored: {error}.", hint="Use plain text and numbers below 2**63.")
+
+
 def _translated(error: Any, dbapi: Any) -> SentinelError:
     text = str(error).strip()
+    if isinstance(error, dbapi.DataError):
+        return _unstorable(error)
     if isinstance(error, dbapi.IntegrityError):
         return ConflictError(f"Another process wrote the same row first: {text}.", hint="Read again and retry.")
     # A server's message may quote names and values, so what it means is in its code; SQLite's texts are fixed.
@@ -327,6 +341,9 @@ def _translated(error: Any, dbapi: Any) -> SentinelError:
         return StorageUnavailableError(
             f"The database stayed locked for {BUSY_TIMEOUT_S:g} s.", hint="Another process holds it: retry."
         )
+    if code == "25006" or any(sign in low for sign in _READ_ONLY):
+        hint = "Even reading needs that, for its locks: let this user write to the workspace directory."
+        return StorageUnavailableError(f"The database cannot be written: {text}.", hint=hint)
     return StorageUnavailableError(f"The database does not answer: {text}.", hint="Check it and retry.")
 
 

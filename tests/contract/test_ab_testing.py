@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
 from sentinelzer0.errors import (
@@ -164,7 +165,18 @@ def test_a_test_that_does_not_exist(manager: ABTestManager) -> None:
         with pytest.raises(ABTestNotFoundError):
             call()
     assert manager.get_test("test_none") is None
-    assert manager.get_test("a\0b") is None
+    for odd in ("a\0b", "\ud800", [], None, 10**5000):
+        assert manager.get_test(odd) is None  # type: ignore[arg-type]
+        for call in (
+            lambda name: manager.route_request(name, "key"),
+            lambda name: manager.record_result(name, "v1", True, 1.0),
+            lambda name: manager.record_results(name, [outcome("v1")]),
+            lambda name: manager.record_label(name, "r", True),
+            manager.start_test,
+            manager.get_test_results,
+        ):
+            with pytest.raises(ABTestNotFoundError):
+                call(odd)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +191,9 @@ def test_a_test_that_does_not_exist(manager: ABTestManager) -> None:
         {"traffic_split": float("nan")},
         {"traffic_split": True},
         {"traffic_split": "half"},
+        {"traffic_split": 10**400},
+        {"significance_threshold": 10**400},
+        {"min_samples": 10**400},
         {"min_samples": 0},
         {"min_samples": 1.5},
         {"significance_threshold": 0.0},
@@ -195,6 +210,20 @@ def test_a_wrong_design_is_refused_and_leaves_nothing(manager: ABTestManager, wr
     with pytest.raises(InvalidInputError):
         manager.create_test(**{"test_name": "t", "model_a": "v1", "model_b": "v2"} | wrong)
     assert manager.list_tests() == []
+
+
+def test_names_and_numbers_of_numeric_libraries_become_plain(manager: ABTestManager) -> None:
+    test = manager.create_test(
+        np.str_("t"), np.str_("v1"), "v2", traffic_split=np.float32(0.5), min_samples=np.int64(3)
+    )
+    assert [type(value) for value in (test.test_name, test.model_a, test.min_samples)] == [str, str, int]
+    manager.start_test(np.str_(test.test_id))
+    assert manager.route_request(np.str_(test.test_id), np.str_("a")) in {"v1", "v2"}
+    recorded = manager.record_result(
+        np.str_(test.test_id), np.str_("v1"), np.True_, np.float32(2), request_id=np.str_("r"), key=np.int64(7)
+    )
+    assert (recorded.counted, type(recorded.request_id)) == (1, str)
+    assert manager.record_label(test.test_id, np.str_("r"), True).late == 0
 
 
 def test_tests_are_listed_newest_first_and_seen_live(manager: ABTestManager, clock: FakeClock) -> None:
@@ -272,6 +301,11 @@ def test_only_a_running_test_routes_to_the_challenger(kernel: Kernel, manager: A
         {"request_id": "a\0b"},
         {"request_id": "\ud800"},
         {"key": 1.5},
+        {"latency_ms": 10**400},
+        {"confidence": 10**400},
+        {"custom_metrics": {"size": 10**400}},
+        {"model_version": []},
+        {"model_version": 10**400},
     ],
     ids=ascii,
 )
@@ -285,8 +319,15 @@ def test_an_impossible_outcome_is_refused_and_a_batch_with_it(
     assert arms(manager, running)[0].total_requests == 0
 
 
+def test_a_key_too_long_to_write_out_is_refused(manager: ABTestManager, running: str) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be a key"):
+        manager.route_request(running, 10**5000)
+    with pytest.raises(InvalidInputError, match="cannot be a key"):
+        manager.record_result(running, "v1", True, 1.0, key=10**5000)
+
+
 def test_rows_that_are_no_rows(manager: ABTestManager, running: str) -> None:
-    for rows in ("text", {"model_version": "v1"}):
+    for rows in ("text", {"model_version": "v1"}, None, 5):
         with pytest.raises(InvalidInputError):
             manager.record_results(running, rows)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"Row 0.*latency_ms"):
