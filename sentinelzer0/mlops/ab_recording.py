@@ -57,7 +57,7 @@ class Recorded:
         counted: Outcomes that now count.
         duplicates: Outcomes whose request had been recorded before; ignored.
         labelled: Requests whose label now counts, or was replaced.
-        late: Outcomes or labels that came after the end of the test; kept, not counted.
+        late: Outcomes or labels that came after the end of the test; kept beside the others, not counted.
         request_id: Of a single outcome or label: what a later label is joined by.
     """
 
@@ -218,17 +218,17 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
             rows = view.ab_tests.outcomes
             progress = _advance(view, test_id, 0)
             late = progress.status in _OVER
-            found = None if late else rows.find(test_id, request_id)
-            if found is not None and found.true != true_label:
+            found = rows.find(test_id, request_id)
+            if found is None:
+                rows.add_label(test_id, request_id, true_label, view.now, late=late)
+            elif found.true != true_label:
                 rows.set_label(test_id, request_id, true_label)
                 move = Increment()
-                if found.arm is not None and move.move_label(found.predicted, found.true, true_label):
+                if not late and found.arm is not None and move.move_label(found.predicted, found.true, true_label):
                     moves[found.arm] = move
                     rows.add(test_id, moves)
                     progress = _advance(view, test_id, 1)
                     carries = progress.events >= progress.next_look and _look(view, test_id, progress.events)
-            elif found is None and not late:
-                rows.add_label(test_id, request_id, true_label, view.now)
     except IllegalTransitionError as refusal:
         raise kernel.refuse(SYSTEM, LABEL, (subject_of(test_id),), refusal) from None
     return Recorded(labelled=len(moves), late=int(late), request_id=request_id), carries
@@ -336,10 +336,11 @@ def _join(view: Reader, test_id: str, outcomes: Sequence[Outcome], *, late: bool
             )
         else:
             duplicates += 1
-            if given.true is not None and given.true != found.true and not late:
+            if given.true is not None and given.true != found.true:
                 rows.set_label(test_id, given.request_id, given.true)
-                move = moves.setdefault(given.arm, Increment())
-                moved += move.move_label(found.predicted, found.true, given.true)
+                if not late:
+                    move = moves.setdefault(given.arm, Increment())
+                    moved += move.move_label(found.predicted, found.true, given.true)
     return fresh, _Known(moves, moved, duplicates)
 
 

@@ -185,11 +185,11 @@ class ABOutcomeRows:
         values = {f"to_{name}": value for name, value in zip(_OUTCOME[2:], filled, strict=True)}
         self._connection.run(_fill_in, {"of_test": test_id, "of_request": outcome.request_id} | values)
 
-    def add_label(self, test_id: str, request_id: str, label: int, at: datetime) -> None:
+    def add_label(self, test_id: str, request_id: str, label: int, at: datetime, *, late: bool) -> None:
         """Keep a label whose outcome has not come yet."""
         row: dict[str, Any] = dict.fromkeys(_OUTCOME)
         known = {"test_id": test_id, "request_id": request_id, "true_label": label, "recorded_at": encode_time(at)}
-        self._connection.run(_add_outcome, row | known | {"late": 0})
+        self._connection.run(_add_outcome, row | known | {"late": int(late)})
 
     def set_label(self, test_id: str, request_id: str, label: int) -> None:
         """Replace the true label of a request."""

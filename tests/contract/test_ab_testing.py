@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
+from sentinelzer0.domain.outcomes import StoredOutcome
 from sentinelzer0.errors import (
     ABTestNotFoundError,
     ApprovalRequiredError,
@@ -26,6 +27,8 @@ from sentinelzer0.errors import (
     VersionNotFoundError,
 )
 from sentinelzer0.kernel import Kernel
+from sentinelzer0.maintenance.measurement_checks import check_measurements
+from sentinelzer0.maintenance.report import Status
 from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics, TestStatus
 from sentinelzer0.mlops.deployments import Deployments
 from sentinelzer0.mlops.model_registry import ModelRegistry
@@ -469,10 +472,20 @@ def test_after_the_end_everything_is_late(kernel: Kernel, manager: ABTestManager
     assert manager.record_result(running, **outcome("v1", request_id="late-1")).duplicates == 1
     assert manager.record_label(running, "unlabelled", True).late == 1
     assert manager.record_label(running, "unknown", True).late == 1
+    assert manager.record_results(running, [outcome("v1", request_id="unknown")]).late == 1
+    assert manager.record_results(running, [outcome("v1", right=False, request_id="late-2")]).duplicates == 1
+    with kernel.read() as view:
+        kept = {name: view.ab_tests.outcomes.find(running, name) for name in ("unlabelled", "unknown", "late-2")}
+    assert kept == {
+        "unlabelled": StoredOutcome("A", 1, 1, late=0),
+        "unknown": StoredOutcome("A", 1, 1, late=1),
+        "late-2": StoredOutcome("A", 1, 0, late=1),
+    }
     after = manager.get_test_results(running)
-    assert after["metrics_a"].pop("late_requests") == 5000
+    assert after["metrics_a"].pop("late_requests") == 5001, "outcomes; a label is none"
     done["metrics_a"].pop("late_requests")
     assert {name: done[name] for name in after} == after
+    assert check_measurements(kernel).status is Status.PASS
     assert actions(kernel, running)[-1] == ("ab_test:state:complete", "ok")
 
 
