@@ -185,6 +185,11 @@ def subject_of_version(model: str, version: str) -> str:
     return f"version:{model}/{version}"
 
 
+def subject_of_test(test_id: str) -> str:
+    """Return how the audit log refers to an A/B test."""
+    return f"ab_test:{test_id}"
+
+
 def _mixes_scripts(text: str) -> bool:
     if text.isascii():
         return False

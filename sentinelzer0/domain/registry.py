@@ -2,7 +2,8 @@
 
 This module decides who may approve what and when. It performs no I/O. The laws:
 
-- A request is bound to the content digest and the policy digest it was made under; a change of either voids it.
+- A request is bound to the content digest and the policy digest it was made under; a change of either voids it,
+  and so does a rollback from the version.
 - Requester and approver differ unless the policy says otherwise; nobody votes twice. Case does not tell people
   apart.
 - Approved, rejected and withdrawn are final, and carry who and when; rejecting and withdrawing carry why.
@@ -203,7 +204,7 @@ def check_open(request: ApprovalRequest) -> None:
         ApprovalStatus.REJECTED: f"was rejected by {request.approved_by}: {request.rejection_reason}",
         ApprovalStatus.WITHDRAWN: f"was withdrawn: {request.rejection_reason}",
         ApprovalStatus.EXPIRED: f"expired at {request.expires_at:%Y-%m-%d %H:%M} UTC",
-        ApprovalStatus.VOID: "is void: the policy or the content changed after it was made",
+        ApprovalStatus.VOID: "is void: the policy or the content changed, or the version was rolled back from, after it was made",
     }[request.status]
     raise RequestClosedError(f"Request {request.request_id} {why}.", hint="Make a new request if it is still wanted.")
 

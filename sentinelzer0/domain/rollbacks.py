@@ -33,6 +33,8 @@ from sentinelzer0.errors import (
 )
 
 DEFAULT_REASON = "Automated rollback"
+RECHECK_RUNNING = "running"
+"""``details["recheck"]`` of an event until the promised full hash is done; then ``passed``, ``failed: …``."""
 
 
 class RollbackStrategy(StrEnum):

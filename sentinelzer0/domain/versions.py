@@ -28,6 +28,7 @@ from typing import Any
 
 from sentinelzer0.domain import canonical_json
 from sentinelzer0.domain.identity import check_text
+from sentinelzer0.domain.scalars import plain, real, shown, truth, whole
 from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidMetricError
 
 
@@ -163,6 +164,19 @@ def promoted(version: Version, target: VersionStatus) -> Version:
     return replace(version, stage=stage)
 
 
+def check_servable(version: Version) -> None:
+    """Accept only a version that may be given new traffic.
+
+    Raises:
+        IllegalTransitionError: It is deprecated or archived.
+    """
+    if version.deprecated or version.stage is ModelStage.ARCHIVED:
+        raise IllegalTransitionError(
+            f"{version.version} is {version.status}: it gets no traffic.",
+            hint="Take another version, or move an archived one to development first.",
+        )
+
+
 def percent_change(base: float | None, value: float | None) -> float | None:
     """Return the change from ``base`` to ``value`` in percent, or None when it is undefined."""
     if base is None or value is None or base == 0:
@@ -211,14 +225,14 @@ def check_metrics(metrics: object, what: str) -> dict[str, float]:
     for name, value in metrics.items():
         if not isinstance(name, str) or not name or not check_text(name, f"name of a metric in {what}"):
             raise InvalidMetricError(f"{what} has a metric named {name!r}.", hint="A metric's name is text.")
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise InvalidMetricError(f"{what}[{name!r}] is {value!r}, which is not a number.")
-        number = _float(value)
+        number = real(value)
+        if number is None:
+            raise InvalidMetricError(f"{what}[{name!r}] is {shown(value)}, which is not a number.")
         if not math.isfinite(number):
             raise InvalidMetricError(
                 f"{what}[{name!r}] is {number}.", hint="Leave a metric out when it could not be computed."
             )
-        checked[name] = number
+        checked[plain(name)] = number
     return checked
 
 
@@ -254,14 +268,10 @@ def _plain(value: Any) -> Any:
         return plain
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int):
-        return str(value) if isinstance(value, StrEnum) else value
-    return _float(value) if isinstance(value, Real) else value
-
-
-def _float(value: Real) -> float:
-    """Return the nearest float; a number beyond all floats is infinite, which the caller refuses."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+    if isinstance(value, str):
+        return plain(value)
+    if (answer := truth(value)) is not None:
+        return answer
+    # Whole numbers stay exact, so that one too large for JSON is refused and not rounded.
+    number = whole(value)
+    return (real(value) if number is None else number) if isinstance(value, Real) else value

@@ -16,7 +16,7 @@ from sentinelzer0.domain.deployments import Cause, Deployment
 from sentinelzer0.domain.identity import Actor, check_text, subject_of_version
 from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.registry import ApprovalStatus, Target
-from sentinelzer0.domain.versions import Version
+from sentinelzer0.domain.versions import Version, check_servable
 from sentinelzer0.errors import ApprovalRequiredError, ConflictError, GateFailedError
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
@@ -186,6 +186,7 @@ def _split(tx: Transaction, test: StoredTest, environment: str, seen: _Seen) -> 
 
 def _permission(tx: Transaction, test: StoredTest, challenger: Version) -> dict[str, Any]:
     """Return what allows the challenger its share under the policy in force."""
+    check_servable(challenger)
     if challenger.quarantined_at is not None:
         raise quarantined(challenger)
     policy = tx.policies.in_force().policy()

@@ -14,7 +14,15 @@ from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION, check_person, check_text, subject_of_version
 from sentinelzer0.domain.policies import GateResult
 from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Target
-from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus, check_document, check_transition, promoted
+from sentinelzer0.domain.versions import (
+    ModelStage,
+    Version,
+    VersionStatus,
+    check_document,
+    check_servable,
+    check_transition,
+    promoted,
+)
 from sentinelzer0.errors import (
     AlreadyExistsError,
     ApprovalRequiredError,
@@ -27,7 +35,7 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel, Reader, Transaction
 from sentinelzer0.mlops import integrity
 from sentinelzer0.mlops.public_values import ModelMetadata, RegistryEntry, public_entry
-from sentinelzer0.mlops.version_rules import check_gates, check_not_serving, enter_production, quarantined
+from sentinelzer0.mlops.version_rules import cancel_tests, check_gates, check_not_serving, enter_production, quarantined
 
 APPROVE = "registry:promotion:approve"
 REQUEST = "registry:promotion:request"
@@ -95,6 +103,17 @@ def as_of_now(view: Reader, request: ApprovalRequest) -> ApprovalRequest:
     return rules.effective(request, view.now, digest, view.policies.in_force_digest() or "")
 
 
+def serves_unapproved(view: Reader, version: Version, stage: ModelStage) -> bool:
+    """Return whether ``stage`` is production, where the version serves already without anybody's approval.
+
+    It came there by break-glass or by a rollback that a person insisted on. An approval then moves nothing: it makes
+    the version one to come back to.
+    """
+    current = view.deployments.current(version.model, PRODUCTION)
+    serves = current is not None and version.version in current.weights
+    return serves and stage is version.stage is ModelStage.PRODUCTION and version.known_good_at is None
+
+
 def check_not_registered(tx: Transaction, version: Version) -> None:
     """Refuse to register a version twice.
 
@@ -128,6 +147,7 @@ def registered(tx: Transaction, version: Version, stage: ModelStage) -> tuple[Ve
                 f"The policy {policy.name} does not adopt versions straight into production.",
                 hint="Register it in development and request its promotion.",
             )
+        check_servable(version)
         if version.quarantined_at is not None:
             raise quarantined(version)
         check_gates(tx, stage.value, version)
@@ -156,7 +176,9 @@ def new_request(
     """
     found = integrity.require_version(tx, model, version)
     require_entry(tx, model, version)
-    if target is not Target.CANARY:
+    if target is Target.CANARY:
+        check_servable(found)
+    elif not serves_unapproved(tx, found, stage):
         moved(found, stage)
     if target in (Target.CANARY, Target.PRODUCTION) and found.quarantined_at is not None:
         raise quarantined(found)
@@ -185,8 +207,14 @@ def new_request(
     )
 
 
-def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalRequest, Version]:
+def approve(tx: Transaction, request_id: str, notes: str, verified: str) -> tuple[ApprovalRequest, Version]:
     """Return the request with one more approval, and its version; gates decide before the last one counts.
+
+    Args:
+        tx: The transaction.
+        request_id: The request.
+        notes: What the approver says about it.
+        verified: Digest of the content that was hashed in full and found intact.
 
     Raises:
         RequestClosedError: It can no longer be decided.
@@ -205,7 +233,9 @@ def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalReque
         )
     if request.target in (Target.CANARY, Target.PRODUCTION) and version.quarantined_at is not None:
         raise quarantined(version)
-    bytes_gate = GateResult(gate="integrity", passed=True, detail=f"sha256 {version.digest} verified in full")
+    if verified != version.digest:
+        raise integrity.not_intact(version, [f"{verified} was verified, {version.digest} is on record"])
+    bytes_gate = GateResult(gate="integrity", passed=True, detail=f"sha256 {verified} verified in full")
     gates = [bytes_gate, *check_gates(tx, request.target.value, version)]
     return replace(decided, gates=[gate.to_dict() for gate in gates]), version
 
@@ -213,20 +243,30 @@ def approve(tx: Transaction, request_id: str, notes: str) -> tuple[ApprovalReque
 def carried_out(tx: Transaction, request: ApprovalRequest, before: Version, entry: Entry) -> tuple[Version, Entry]:
     """Move an approved version, with its entry and, into production, the traffic.
 
+    What serves production without an approval stays where it is and becomes known-good.
+
     Raises:
         IllegalTransitionError: The table has no such move.
         InUseError: It would archive what serves.
     """
+    if serves_unapproved(tx, before, request.to_stage):
+        after = replace(before, known_good_at=tx.now)
+    else:
+        after = _moved_with_traffic(tx, request, before)
+    entry = replace(entry, promoted_at=tx.now, promoted_by=request.approved_by)
+    tx.versions.put(after, before)
+    tx.registry.put_entry(entry)
+    return after, entry
+
+
+def _moved_with_traffic(tx: Transaction, request: ApprovalRequest, before: Version) -> Version:
     after = moved(before, request.to_stage)
     if after.stage is ModelStage.ARCHIVED:
         check_not_serving(tx, before)
     if after.stage is ModelStage.PRODUCTION:
         evidence = {"approval": request.request_id, "policy": request.policy_digest}
         after = enter_production(tx, after, Cause.PROMOTION, request.notes, evidence)
-    entry = replace(entry, promoted_at=tx.now, promoted_by=request.approved_by)
-    tx.versions.put(after, before)
-    tx.registry.put_entry(entry)
-    return after, entry
+    return after
 
 
 def close(kernel: Kernel, request_id: str, status: ApprovalStatus, person: str, reason: str) -> ApprovalRequest:
@@ -293,12 +333,14 @@ def break_glass(kernel: Kernel, model: str, version: str, person: str, reason: s
         check_person(tx.actor, "put a version into production without approval")
         before = integrity.require_version(tx, model, version)
         entry = require_entry(tx, model, version)
+        cancelled = cancel_tests(tx, model, reason, {"break_glass": version})
         evidence = {"approval": "break-glass", "policy": tx.policies.in_force_digest()}
         after = enter_production(tx, replace(before, deprecated=False), Cause.BREAK_GLASS, reason, evidence)
         entry = replace(entry, promoted_at=tx.now, promoted_by=tx.actor.name)
         tx.versions.put(after, before)
         tx.registry.put_entry(entry)
-        detail = {"from": before.stage.value, "to": after.stage.value, "approval": "break-glass"}
+        detail: dict[str, Any] = {"from": before.stage.value, "to": after.stage.value, "approval": "break-glass"}
+        detail["cancelled_tests"] = cancelled
         if before.quarantined_at is not None:
             detail["quarantine"] = f"lifted: {before.quarantine_reason}"
         tx.record(digest=after.digest, reason=reason, detail=detail)

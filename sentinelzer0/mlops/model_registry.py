@@ -137,7 +137,7 @@ class ModelRegistry:
         version: str,
         to_stage: ModelStage | str,
         requested_by: str,
-        notes: str = "",
+        notes: str | None = "",
         *,
         model: str = DEFAULT_MODEL,
     ) -> ApprovalRequest:
@@ -153,7 +153,7 @@ class ModelRegistry:
         return self._request(model, version, stage, target_of(stage), 1.0, requested_by, notes)
 
     def request_canary(
-        self, version: str, share: float, requested_by: str, notes: str = "", *, model: str = DEFAULT_MODEL
+        self, version: str, share: float, requested_by: str, notes: str | None = "", *, model: str = DEFAULT_MODEL
     ) -> ApprovalRequest:
         """Ask for a version to serve a share of the traffic, as a canary or the challenger of an A/B test.
 
@@ -167,7 +167,7 @@ class ModelRegistry:
         approvals.check_share(share, cap)
         return self._request(model, version, stage, Target.CANARY, share, requested_by, notes)
 
-    def approve_promotion(self, request_id: str, approved_by: str, notes: str = "") -> RegistryEntry:
+    def approve_promotion(self, request_id: str, approved_by: str, notes: str | None = "") -> RegistryEntry:
         """Approve a request; with the last approval of the quorum the version moves, in the same transaction.
 
         The bytes are verified first, and the gates of the policy are evaluated.
@@ -179,15 +179,14 @@ class ModelRegistry:
             IntegrityError: The bytes are not those that were registered.
             GateFailedError: A gate of the policy failed.
         """
-        notes = check_text(notes, "notes")
+        notes = check_text("" if notes is None else notes, "notes")
         with self.kernel.read() as view:
             request = approvals.require_request(view, request_id)
             found = integrity.require_version(view, request.model, request.version)
         subjects = (subject_of_version(request.model, request.version), f"request:{request_id}")
-        if request.status is ApprovalStatus.PENDING:
-            integrity.require_intact(self.kernel, found, approved_by, approvals.APPROVE)
+        integrity.require_intact(self.kernel, found, approved_by, approvals.APPROVE)
         with self.kernel.begin(approved_by, approvals.APPROVE, *subjects) as tx:
-            decided, version = approvals.approve(tx, request_id, notes)
+            decided, version = approvals.approve(tx, request_id, notes, found.digest)
             entry = approvals.require_entry(tx, request.model, request.version)
             if decided.status is ApprovalStatus.APPROVED and decided.target is not Target.CANARY:
                 version, entry = approvals.carried_out(tx, decided, version, entry)
@@ -372,9 +371,9 @@ class ModelRegistry:
         return approvals.audit_trail(self.kernel, model, version, public_metadata)
 
     def _request(
-        self, model: str, version: str, stage: ModelStage, target: Target, share: float, person: str, notes: str
+        self, model: str, version: str, stage: ModelStage, target: Target, share: float, person: str, notes: str | None
     ) -> ApprovalRequest:
-        notes = check_text(notes, "notes")
+        notes = check_text("" if notes is None else notes, "notes")
         with self.kernel.begin(person, approvals.REQUEST, subject_of_version(model, version)) as tx:
             request = approvals.new_request(tx, model, version, stage, target, share, notes)
             tx.registry.put_request(request)

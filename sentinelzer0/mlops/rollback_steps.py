@@ -23,7 +23,6 @@ from sentinelzer0.errors import (
 )
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.ab_recording import subject_of
 from sentinelzer0.mlops.deployments import deploy
 from sentinelzer0.mlops.rollback_plan import (
     BREAK_GLASS,
@@ -37,11 +36,11 @@ from sentinelzer0.mlops.rollback_plan import (
     record_refusal,
 )
 from sentinelzer0.mlops.verification import Verification, first_intact
+from sentinelzer0.mlops.version_rules import cancel_tests, void_requests
 
 FAIL = "rollback:production:fail"
 REQUEST = "rollback:request:open"
 DISMISS = "rollback:request:dismiss"
-CANCEL_TEST = "ab_test:state:cancel"
 RECHECK = "rollback:verification:recheck"
 
 _STORAGE_FAILED = (StorageUnavailableError, StorageFullError, CorruptWorkspaceError)
@@ -125,21 +124,29 @@ def recheck(kernel: Kernel, event: RollbackEvent, actor: Actor) -> RollbackEvent
     """Hash in full what a rollback relied on an earlier verification for; if it fails, go back further.
 
     Returns:
-        The second rollback, or None when the bytes are intact.
+        The second rollback, or None when the bytes are intact or another process was first.
 
     Raises:
         RefusedError: They are not intact, and there is no other way back.
     """
     with kernel.read() as view:
-        target = integrity.require_version(view, event.model, event.to_version or "")
-    found = integrity.hash_in_full(kernel, target)
-    outcome = "passed" if not found else f"failed: {integrity.not_intact(target, found).message}"
-    subjects = (subject_of_version(event.model, target.version), f"rollback:{event.event_id}")
+        target = view.versions.get(event.model, event.to_version or "")
+        stored = view.rollbacks.get(event.event_id) or event
+    if stored.details["recheck"] != rules.RECHECK_RUNNING:
+        return None
+    if target is None or target.deleted_at is not None:  # only what serves nothing can be deleted
+        found, outcome = [], "not needed: the version was deleted"
+    else:
+        found = integrity.hash_in_full(kernel, target)
+        outcome = "passed" if not found else f"failed: {integrity.not_intact(target, found).message}"
+    subjects = (subject_of_version(event.model, event.to_version or ""), f"rollback:{event.event_id}")
     with kernel.begin(actor, RECHECK, *subjects) as tx:
         stored = tx.rollbacks.get(event.event_id) or event
+        if stored.details["recheck"] != rules.RECHECK_RUNNING:
+            return None  # another process was first, and acts on what it found
         tx.rollbacks.put(replace(stored, details=stored.details | {"recheck": outcome}))
-        tx.record(digest=target.digest, reason=outcome)
-    if not found:
+        tx.record(digest=event.details["verified_digest"], reason=outcome)
+    if target is None or not found:
         return None
     _log.error("%s failed its re-hash after rollback %s: %s", target.version, event.event_id, outcome)
     order = Order(
@@ -175,10 +182,7 @@ def _switched(
     """
     target = plan.candidates[0]
     event_id = tx.new_id("rb")
-    cancelled = tx.ab_tests.cancel_open_tests(order.model, PRODUCTION, tx.now)
-    if cancelled:
-        about = [subject_of(test.test_id) for test in cancelled]
-        tx.record(CANCEL_TEST, *about, reason=order.reason, detail={"rollback": event_id})
+    cancelled = cancel_tests(tx, order.model, order.reason, {"rollback": event_id})
     expected = plan.current.revision if is_person(order.actor) else seen_revision
     evidence = {
         "rollback": event_id,
@@ -196,6 +200,7 @@ def _switched(
         expected=expected,
     )
     tx.versions.put(rules.left(plan.leaving, tx.now, order.reason), plan.leaving)
+    void_requests(tx, plan.leaving)
     restored = rules.restored(target, tx.now)
     tx.versions.put(restored, target)
     _update_entry(tx, restored)
@@ -204,10 +209,10 @@ def _switched(
         "verification": str(verification),
         "revision": deployment.revision,
         "previous_revision": plan.current.revision,
-        "cancelled_tests": [test.test_id for test in cancelled],
+        "cancelled_tests": cancelled,
     }
     if verification.age is not None:
-        details["recheck"] = "running"
+        details["recheck"] = rules.RECHECK_RUNNING
     optional = {"request_id": order.request_id, "follows": order.follows}
     details |= {name: value for name, value in optional.items() if value is not None}
     return _event(order, event_id, tx.now, target.version, details, success=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sentinelzer0.domain.deployments import Cause, main_version
-from sentinelzer0.domain.identity import PRODUCTION
+from sentinelzer0.domain.identity import PRODUCTION, subject_of_test
 from sentinelzer0.domain.policies import GateResult, evaluate_gates
 from sentinelzer0.domain.registry import ApprovalStatus, effective, passed_kinds
 from sentinelzer0.domain.versions import ModelStage, Version, VersionStatus
@@ -23,6 +23,8 @@ from sentinelzer0.mlops.deployments import deploy
 
 if TYPE_CHECKING:
     from sentinelzer0.kernel import Reader, Transaction
+
+CANCEL_TEST = "ab_test:state:cancel"
 
 
 def enter_production(tx: Transaction, version: Version, cause: Cause, reason: str, evidence: dict[str, Any]) -> Version:
@@ -52,6 +54,21 @@ def enter_production(tx: Transaction, version: Version, cause: Cause, reason: st
         quarantined_at=None,
         quarantine_reason="",
     )
+
+
+def cancel_tests(tx: Transaction, model: str, reason: str, detail: dict[str, Any]) -> list[str]:
+    """Cancel the tests that split production traffic, on record, for what cannot wait; return their ids."""
+    cancelled = [test.test_id for test in tx.ab_tests.cancel_open_tests(model, PRODUCTION, tx.now)]
+    if cancelled:
+        tx.record(CANCEL_TEST, *map(subject_of_test, cancelled), reason=reason, detail=detail)
+    return cancelled
+
+
+def void_requests(tx: Transaction, version: Version) -> None:
+    """Void what was asked for a version before it was rolled back from: its release is a new beginning."""
+    for request in tx.registry.requests(version.model, version.version):
+        if request.status is ApprovalStatus.PENDING:
+            tx.registry.put_request(replace(request, status=ApprovalStatus.VOID))
 
 
 def check_direct_promotion(tx: Transaction, version: Version, target: VersionStatus) -> str:

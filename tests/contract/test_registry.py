@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from dataclasses import FrozenInstanceError, fields, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,14 +30,14 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.mlops.model_registry import ApprovalRequest, ApprovalStatus, ModelRegistry, ModelStage, RegistryEntry
+from sentinelzer0.mlops.rollback import RollbackManager
 from sentinelzer0.mlops.version_manager import ModelVersionManager
+from sentinelzer0.testing import FakeClock
 from tests.processes import in_children
 from tests.workspace_state import records, refusals, require_no_effect, require_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sentinelzer0.testing import FakeClock
 
 
 @pytest.fixture
@@ -57,6 +58,17 @@ def enter(registry: ModelRegistry, model_file: Path, version: str, stage: str = 
 
 def ask(registry: ModelRegistry, version: str = "v1") -> str:
     return registry.request_promotion(version, "production", "ana", "please").request_id
+
+
+class HastyClock(FakeClock):
+    """A clock that is ahead for its first readings and then set back."""
+
+    def __init__(self, first: list[datetime], then: datetime) -> None:
+        super().__init__(then)
+        self._first = first
+
+    def now(self) -> datetime:
+        return self._first.pop() if self._first else super().now()
 
 
 # Entries
@@ -343,6 +355,26 @@ def test_an_approval_is_for_bytes_that_verify(registry: ModelRegistry, model_fil
     assert registry.approve_promotion(request, "ben").stage == "production"
 
 
+def test_a_request_that_looked_expired_is_hashed_all_the_same(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v1")
+    request = ask(registry)
+    registry.kernel.blobs.path(registry.version_manager.get_version("v1").metadata.file_hash).unlink()
+    now = registry.kernel.clock.now()
+    late = HastyClock([now + timedelta(days=30)], now)
+    registry.kernel.clock = late
+    require_no_effect(
+        registry.kernel, IntegrityError, lambda: registry.approve_promotion(request, "ben"), recorded=True
+    )
+
+
+def test_notes_may_be_none(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v1")
+    assert registry.request_canary("v1", 0.1, "ana", None).notes == ""
+    request = registry.request_promotion("v1", "production", "ana", None)
+    assert request.notes == ""
+    assert registry.approve_promotion(request.request_id, "ben", None).stage == "production"
+
+
 def test_what_serves_is_not_archived_by_approval(registry: ModelRegistry, model_file: Path) -> None:
     enter(registry, model_file, "v1", "production")
     request = registry.request_promotion("v1", "archived", "ana")
@@ -411,6 +443,87 @@ def test_break_glass_is_loud(registry: ModelRegistry, model_file: Path, caplog: 
         assert forced is not None
         assert forced.known_good_at is None, "what nobody approved is no way back"
     require_sound(registry.kernel)
+
+
+def test_what_broke_the_glass_becomes_known_good_by_an_approval(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v0", "production")
+    enter(registry, model_file, "v1", "development")
+    registry.break_glass("v1", "ana", "outage")
+    request = ask(registry)
+    entry = registry.approve_promotion(request, "ben")
+    assert (entry.stage, entry.promoted_by, entry.deployment_info["revision"]) == ("production", "ben", 2)
+    with registry.kernel.read() as view:
+        assert view.versions.get("default", "v1").known_good_at == entry.promoted_at
+        assert [d.revision for d in view.deployments.all()] == [1, 2], "no traffic moved"
+    require_no_effect(registry.kernel, IllegalTransitionError, lambda: ask(registry), recorded=True)
+    require_no_effect(registry.kernel, IllegalTransitionError, lambda: ask(registry, "v0"), recorded=True)
+    require_sound(registry.kernel)
+
+
+def test_what_no_longer_serves_is_not_made_known_good(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v1", "development")
+    enter(registry, model_file, "v2")
+    registry.break_glass("v1", "ana", "outage")
+    request = ask(registry)
+    registry.approve_promotion(ask(registry, "v2"), "ben")
+    require_no_effect(
+        registry.kernel, IllegalTransitionError, lambda: registry.approve_promotion(request, "ben"), recorded=True
+    )
+
+
+def test_break_glass_cancels_the_test_that_splits_the_traffic(registry: ModelRegistry, model_file: Path) -> None:
+    enter(registry, model_file, "v1", "production")
+    for name in ("v2", "v3"):
+        enter(registry, model_file, name)
+    tests = ABTestManager(kernel=registry.kernel)
+    test = tests.create_test("t", "v1", "v2", 0.1, deployment="production").test_id
+    tests.start_test(test)
+    assert registry.break_glass("v3", "ana", "outage").deployment_info["share"] == 1.0
+    cancelling, breaking = records(registry.kernel)[-2:]
+    assert (cancelling.action, cancelling.subjects) == ("ab_test:state:cancel", (f"ab_test:{test}",))
+    assert cancelling.detail == {"break_glass": "v3"}
+    assert breaking.detail["cancelled_tests"] == [test]
+    assert tests.get_test(test).status == "cancelled"
+    require_sound(registry.kernel)
+
+
+@pytest.mark.parametrize("status", ["deprecated", "archived"])
+def test_what_was_put_away_gets_no_traffic(registry: ModelRegistry, model_file: Path, status: str) -> None:
+    kernel, manager = registry.kernel, registry.version_manager
+    enter(registry, model_file, "v1", "production")
+    for name in ("free", "entered"):
+        manager.create_version(model_file, name)
+    registry.register_model("entered")
+    tests = ABTestManager(kernel=kernel)
+    test = tests.create_test("t", "v1", "entered", 0.1, deployment="production").test_id
+    for name in ("free", "entered"):
+        manager.promote_version(name, status)
+    for call in (
+        lambda: registry.register_model("free", "production"),
+        lambda: registry.request_canary("entered", 0.1, "ana"),
+        lambda: tests.start_test(test),
+    ):
+        error = require_no_effect(kernel, IllegalTransitionError, call, recorded=True)
+        assert status in error.message
+
+
+def test_a_rollback_voids_what_was_asked_for_the_version_before(registry: ModelRegistry, model_file: Path) -> None:
+    manager, kernel = registry.version_manager, registry.kernel
+    enter(registry, model_file, "v1", "production")
+    enter(registry, model_file, "v2")
+    request = ask(registry, "v2")
+    tests = ABTestManager(kernel=kernel)
+    tests.start_test(tests.create_test("t", "v1", "v2", 0.1, deployment="production").test_id)
+    rollback = RollbackManager(manager, registry)
+    rollback.execute_rollback("v2", "v1", reason="recall fell", triggered_by="ana")
+    rollback.release("v2", "ana", "retrained threshold")
+    assert registry.approval_requests[request].status == "void"
+    error = require_no_effect(
+        kernel, RequestClosedError, lambda: registry.approve_promotion(request, "ben"), recorded=True
+    )
+    assert "rolled back" in error.message
+    assert registry.approve_promotion(ask(registry, "v2"), "ben").stage == "production"
+    require_sound(kernel)
 
 
 def test_the_most_recent_one_of_several_in_production(registry: ModelRegistry, model_file: Path) -> None:

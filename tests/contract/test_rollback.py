@@ -73,7 +73,6 @@ def test_everything_changes_in_one_record(team: Team) -> None:
     assert tables == [
         "deployments",
         "registry_entries",
-        "registry_entries",
         "rollbacks",
         "versions",
         "versions",
