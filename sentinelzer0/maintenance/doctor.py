@@ -59,6 +59,7 @@ def examine(kernel: Kernel, *, deep: bool = True) -> Report:
     run("approvals", lambda: operation_checks.check_waivers(kernel))
     run("break-glass", lambda: operation_checks.check_break_glass(kernel))
     run("quarantine", lambda: operation_checks.check_quarantine(kernel))
+    run("re-hashes", lambda: operation_checks.check_rechecks(kernel))
     run("open requests", lambda: operation_checks.check_requests(kernel))
     run("health", lambda: operation_checks.check_health(kernel))
     run("signing key", lambda: operation_checks.check_signing_key(kernel))

@@ -19,6 +19,8 @@ from sentinelzer0.mlops.integrity import hash_in_full
 BREAK_GLASS_WINDOW = timedelta(days=30)
 FRESH_HEALTH = timedelta(hours=24)
 FRESH_CHECKPOINT = timedelta(days=7)
+RECHECK_PATIENCE = timedelta(minutes=10)
+"""How long the full hash after a rollback may take before its process counts as gone."""
 LOW_DISK = 1024**3
 """Bytes below which the disk counts as nearly full."""
 _PAGE = 2000
@@ -80,6 +82,25 @@ def check_quarantine(kernel: Kernel) -> Check:
     ]
     fix = "Once its cause is known: sentinelzer0 rollback release VERSION --reason …, or archive it"
     return verdict("quarantine", problems, "No version is quarantined.", fix, Status.WARN)
+
+
+def check_rechecks(kernel: Kernel) -> Check:
+    """Whether the full hash promised by a rollback was done, and acted on when it failed."""
+    with kernel.read() as view:
+        served = {(d.model, name) for d in current_deployments(view) for name in d.weights}
+        since = view.now - RECHECK_PATIENCE
+        problems = [
+            f"{event.to_version} was not hashed again after {event.event_id}: the process ended before"
+            for event in view.rollbacks.unfinished_rechecks()
+            if event.timestamp <= since
+        ]
+        problems += [
+            f"{event.to_version} serves, although its re-hash after {event.event_id} {event.details['recheck']}"
+            for event in view.rollbacks.all()
+            if str(event.details.get("recheck")).startswith("failed") and (event.model, event.to_version) in served
+        ]
+    fix = "Hash it: sentinelzer0 versions verify VERSION; ws.rollback.finish_rechecks() does what was left undone"
+    return verdict("re-hashes", problems, "Every full hash promised by a rollback was done.", fix, Status.WARN)
 
 
 def check_requests(kernel: Kernel) -> Check:

@@ -27,12 +27,13 @@ from sentinelzer0.domain.identity import (
 )
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackRequestStatus, RollbackStrategy
 from sentinelzer0.domain.scalars import shown, truth
-from sentinelzer0.errors import InvalidInputError, SentinelError, VersionNotFoundError
-from sentinelzer0.kernel import SYSTEM, Kernel, write_json
+from sentinelzer0.errors import InvalidInputError, VersionNotFoundError, WorkspaceError
+from sentinelzer0.kernel import Kernel, write_json
 from sentinelzer0.mlops import approvals, integrity, rollback_steps
 from sentinelzer0.mlops.model_registry import HEALTH, ModelRegistry
 from sentinelzer0.mlops.public_values import ModelVersion, checked_limit
 from sentinelzer0.mlops.rollback_plan import EXECUTE, Order, require_request
+from sentinelzer0.mlops.rollback_rechecks import Rechecks
 from sentinelzer0.mlops.tracking import TrackedEvent, Tracker, publish
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 
@@ -79,7 +80,7 @@ class RollbackManager:
         # Absolute: a later change of the working directory does not move the files.
         self._directory = self.kernel.layout.rollback if own else Path(os.path.abspath(given))  # noqa: PTH100
         self._thresholds = Thresholds()
-        self._rechecks: set[threading.Thread] = set()
+        self._rechecks = Rechecks(self.kernel, self._rewrite, self._tell)
 
     @property
     def rollback_dir(self) -> Path:
@@ -306,47 +307,31 @@ class RollbackManager:
     def finish_rechecks(self, timeout: float | None = None) -> bool:
         """Wait for the full hashes that follow rollbacks on a recent verification.
 
+        Those that a process left behind when it was killed are done here; the next rollback does them too.
+
         Args:
             timeout: Most seconds to wait for each; None waits as long as it takes.
 
         Returns:
             Whether all are done.
         """
-        pending = tuple(self._rechecks)
-        for thread in pending:
-            thread.join(timeout)
-        return not any(thread.is_alive() for thread in pending)
+        self._rechecks.resume()
+        return self._rechecks.wait(timeout)
 
     def _run(self, order: Order) -> RollbackEvent:
         event = rollback_steps.execute(self.kernel, order)
-        self._publish(event)
-        self._track(event)
+        self._tell(event)
         if "recheck" in event.details:
-            # No daemon: the hash was promised, so a program that ends waits for it.
-            thread = threading.Thread(
-                target=self._recheck, args=(event,), name=f"sentinelzer0-recheck-{event.event_id}"
-            )
-            self._rechecks.add(thread)
-            thread.start()
+            self._rechecks.start(event)
+        try:
+            self._rechecks.resume()
+        except WorkspaceError as error:
+            _log.warning("Earlier re-hashes that did not end could not be looked for: %s", error)
         return event
 
-    def _recheck(self, event: RollbackEvent) -> None:
-        """Hash what was relied on, and go back further as long as that fails."""
-        pending: RollbackEvent | None = event
-        try:
-            while pending is not None and "recheck" in pending.details:
-                checked = pending
-                try:
-                    pending = rollback_steps.recheck(self.kernel, checked, SYSTEM)
-                finally:
-                    self._rewrite(checked.event_id)
-                if pending is not None:
-                    self._publish(pending)
-                    self._track(pending)
-        except SentinelError as error:
-            _log.critical("The re-hash after rollback %s: %s", event.event_id, error)
-        finally:
-            self._rechecks.discard(threading.current_thread())
+    def _tell(self, event: RollbackEvent) -> None:
+        self._publish(event)
+        self._track(event)
 
     def _publish(self, event: RollbackEvent) -> None:
         """Write the readable file of a committed event; it can be written again, so its failure is only told."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackStrategy
+from sentinelzer0.domain.rollbacks import RECHECK_RUNNING, RollbackEvent, RollbackStrategy
 from sentinelzer0.storage.codec import Codec
 from sentinelzer0.storage.database import Connection, Statement
 from sentinelzer0.storage.schema import rollbacks
@@ -27,6 +27,11 @@ _requests_from = Statement(
     .where(*_left, rollbacks.c.success == 0, rollbacks.c.strategy == RollbackStrategy.MANUAL.value)
     .order_by(*_newest)
     .limit(bindparam("limit"))
+)
+_unfinished = Statement(
+    select(*_columns)
+    .where(rollbacks.c.success == 1, rollbacks.c.details.like(bindparam("pattern")))
+    .order_by(rollbacks.c.timestamp)
 )
 _all = Statement(select(*_columns).order_by(rollbacks.c.event_id))
 
@@ -56,6 +61,11 @@ class RollbackRows:
         """Return what strategy ``manual`` left undone for a version (requests and failures), newest first."""
         parameters = {"model": model, "from_version": from_version, "limit": limit}
         return [CODEC.decode(row) for row in self._connection.rows(_requests_from, parameters)]
+
+    def unfinished_rechecks(self) -> list[RollbackEvent]:
+        """Return the rollbacks of every model whose promised full hash is not done, oldest first."""
+        rows = self._connection.rows(_unfinished, {"pattern": f'%"recheck":"{RECHECK_RUNNING}"%'})
+        return [CODEC.decode(row) for row in rows]
 
     def all(self) -> Sequence[RollbackEvent]:
         """Return every event of every model, oldest first."""
