@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,10 +94,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows the name of the program; None takes them from ``sys.argv``.
     """
-    session = Session()
-    logging.basicConfig(level=logging.ERROR, format="alert: %(message)s", stream=sys.stderr, force=True)
+    with _alerts():
+        return _guarded(Session(), list(sys.argv[1:] if arguments is None else arguments))
+
+
+@contextmanager
+def _alerts() -> Iterator[None]:
+    """Show on stderr what this package logs as an error, and leave the caller's logging as it was."""
+    log, handler = logging.getLogger("sentinelzer0"), logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.ERROR)
+    handler.setFormatter(logging.Formatter("alert: %(message)s"))
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(handler)
     try:
-        return _run(session, list(sys.argv[1:] if arguments is None else arguments))
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+
+
+def _guarded(session: Session, arguments: list[str]) -> int:
+    try:
+        return _run(session, arguments)
     except ParserError as error:
         return _report(session, error.format_message(), _usage_hint(error), "usage", ExitCode.USAGE)
     except SentinelError as error:
@@ -107,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _report(session, "Stopped.", "", "interrupted", ExitCode.INTERRUPTED)
     except OSError as error:
-        return _report(session, f"{error.strerror or error}: {error.filename}.", "", "os_error", exit_code_of(error))
+        return _report(session, _disk_message(error), "", "os_error", exit_code_of(error))
     except Exception as error:  # noqa: BLE001 - the edge: whatever happens, a person gets a sentence
         if os.environ.get("SENTINELZER0_DEBUG"):
             traceback.print_exc()
@@ -151,6 +170,11 @@ def _run(session: Session, arguments: list[str]) -> int:
     code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False, obj=session)
     sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _disk_message(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{said}." if error.filename is None else f"{said}: {error.filename}."
 
 
 def _usage_hint(error: Any) -> str:

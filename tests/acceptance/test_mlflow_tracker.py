@@ -447,7 +447,7 @@ def test_a_registered_model_downloads_and_carries_our_digest(
 
 
 def _check_registration(mlflow: Any, tracker: MLflowTracker, client: Any, tmp_path: Path, kind: str) -> None:
-    name = f"detector {kind}"
+    name = f"detector {tmp_path.name}"  # the database is shared by the tests of this module, in any order
     model = _bundle(tmp_path)
     digest = _manifest_digest(model)
     if kind == "file":
