@@ -249,23 +249,23 @@ def check_document(document: object, what: str) -> dict[str, Any]:
     if not isinstance(document, Mapping):
         raise InvalidInputError(f"{what} must be a mapping, not {type(document).__name__}.")
     try:
-        plain: dict[str, Any] = _plain(document)
-        canonical_json.dumps(plain)
+        checked: dict[str, Any] = _plain(document)
+        canonical_json.dumps(checked)
     except InvalidInputError as error:
         raise InvalidInputError(f"{what} cannot be stored: {error.message}", hint=error.hint) from error
     except RecursionError as error:
         raise InvalidInputError(
             f"{what} cannot be stored: it is circular or nested too deeply.", hint="Store a flat form of it."
         ) from error
-    return plain
+    return checked
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        plain = {str(key): _plain(item) for key, item in value.items()}
-        if len(plain) < len(value):
+        mapped = {plain(key) if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
+        if len(mapped) < len(value):
             raise InvalidInputError("Two of its keys are the same as text.", hint="Use text as keys.")
-        return plain
+        return mapped
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str):

@@ -189,6 +189,17 @@ def test_a_document_is_kept_as_it_will_be_read_back() -> None:
         "3": {"c": "none"},
     }
     assert check_document(None, "x") == {}
+    found = check_document({"a": np.True_, "b": np.int64(3), "c": np.str_("x"), "d": np.float32(0.5)}, "x")
+    assert found == {"a": True, "b": 3, "c": "x", "d": 0.5}
+    assert [type(value) for value in found.values()] == [bool, int, str, float]
+
+
+def test_a_whole_number_json_cannot_carry_is_refused_and_not_rounded() -> None:
+    assert check_document({"seed": np.int64(2**53)}, "x") == {"seed": 2**53}
+    for seed in (2**53 + 1, np.int64(2**53 + 1)):
+        with pytest.raises(InvalidInputError, match=r"2\*\*53") as refused:
+            check_document({"seed": seed}, "hyperparameters")
+        assert "string" in refused.value.hint
 
 
 def test_percent_change_is_undefined_without_a_base() -> None:
