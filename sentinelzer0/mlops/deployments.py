@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sentinelzer0.domain.deployments import Cause, Deployment, check_weights, next_revision
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, check_identifier
+from sentinelzer0.domain.scalars import real, shown
 from sentinelzer0.errors import InvalidInputError, WorkspaceError
 from sentinelzer0.mlops.public_values import checked_limit
 
@@ -85,52 +86,58 @@ class Subscription:
 
 
 class Deployments:
-    """The deployments of one model.
+    """The deployments of a workspace's models.
 
     Args:
         kernel: The open workspace.
-        model: The model.
+        model: The model that is meant where a method is given none.
     """
 
     def __init__(self, kernel: Kernel, model: str = DEFAULT_MODEL) -> None:
         self._kernel = kernel
         self._model = check_identifier(model, "model")
 
-    def current(self, environment: str = PRODUCTION) -> Deployment | None:
+    def current(self, environment: str = PRODUCTION, *, model: str | None = None) -> Deployment | None:
         """Return what serves ``environment`` now, or None when nothing was ever deployed."""
+        place = self._place(model, environment)
         with self._kernel.read() as view:
-            return view.deployments.current(self._model, check_identifier(environment, "environment"))
+            return view.deployments.current(*place)
 
-    def history(self, environment: str = PRODUCTION, limit: int | None = None) -> list[Deployment]:
+    def history(
+        self, environment: str = PRODUCTION, limit: int | None = None, *, model: str | None = None
+    ) -> list[Deployment]:
         """Return every revision, newest first, at most ``limit``."""
+        place = self._place(model, environment)
         most = checked_limit(limit)
         with self._kernel.read() as view:
-            name = check_identifier(environment, "environment")
-            return view.deployments.history(self._model, name, most)
+            return view.deployments.history(*place, most)
 
-    def at(self, moment: datetime, environment: str = PRODUCTION) -> Deployment | None:
+    def at(self, moment: datetime, environment: str = PRODUCTION, *, model: str | None = None) -> Deployment | None:
         """Return what served ``environment`` at ``moment``, or None.
 
         Args:
             moment: Aware; a time without a zone is refused because it could mean two things.
             environment: The environment.
+            model: The model.
 
         Raises:
             InvalidInputError: ``moment`` has no time zone.
         """
+        place = self._place(model, environment)
         if getattr(moment, "tzinfo", None) is None:
             raise InvalidInputError(
-                f"{moment!r} has no time zone.", hint="Say which one, for example datetime(…, tzinfo=timezone.utc)."
+                f"{shown(moment)} has no time zone.",
+                hint="Say which one, for example datetime(…, tzinfo=timezone.utc).",
             )
         with self._kernel.read() as view:
-            name = check_identifier(environment, "environment")
-            return view.deployments.at(self._model, name, moment.astimezone(UTC))
+            return view.deployments.at(*place, moment.astimezone(UTC))
 
     def on_change(
         self,
         callback: Callable[[Deployment], None],
         environment: str = PRODUCTION,
         *,
+        model: str | None = None,
         poll_seconds: float = POLL_S,
     ) -> Subscription:
         """Call ``callback`` with every new revision, from a thread of its own, until the subscription is closed.
@@ -142,38 +149,50 @@ class Deployments:
             callback: Receives the new deployment; an exception it raises ends only that call, through
                 ``threading.excepthook``.
             environment: The environment.
-            poll_seconds: Pause between two looks.
+            model: The model.
+            poll_seconds: Pause between two looks, in seconds, above 0.
+
+        Raises:
+            InvalidInputError: The pause is no number above 0.
         """
+        pause = real(poll_seconds)
+        if pause is None or not 0 < pause <= threading.TIMEOUT_MAX:
+            raise InvalidInputError(f"poll_seconds is {shown(poll_seconds)}.", hint="Use a number of seconds above 0.")
         stop = threading.Event()
-        seen = self.current(environment)
-        watcher = _Watcher(self, environment, callback, stop, 0 if seen is None else seen.revision)
+
+        def look() -> Deployment | None:
+            return self.current(environment, model=model)
+
+        seen = look()
+        watcher = _Watcher(look, callback, stop, 0 if seen is None else seen.revision)
         thread = threading.Thread(
-            target=watcher.run, args=(poll_seconds,), name=f"sentinelzer0-watch-{environment}", daemon=True
+            target=watcher.run, args=(pause,), name=f"sentinelzer0-watch-{environment}", daemon=True
         )
         thread.start()
         return Subscription(thread, stop)
+
+    def _place(self, model: str | None, environment: str) -> tuple[str, str]:
+        name = self._model if model is None else check_identifier(model, "model")
+        return name, check_identifier(environment, "environment")
 
 
 class _Watcher:
     def __init__(
         self,
-        deployments: Deployments,
-        environment: str,
+        look: Callable[[], Deployment | None],
         callback: Callable[[Deployment], None],
         stop: threading.Event,
         revision: int,
     ) -> None:
-        self._deployments = deployments
-        self._environment = environment
+        self._look = look
         self._callback = callback
         self._stop = stop
         self._revision = revision
 
     def run(self, poll_seconds: float) -> None:
-        from_workspace = self._deployments.current
         while not self._stop.wait(poll_seconds):
             try:
-                current = from_workspace(self._environment)
+                current = self._look()
             except WorkspaceError:
                 continue  # the database is away: keep serving what we have, look again
             if current is not None and current.revision > self._revision:

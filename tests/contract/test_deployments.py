@@ -153,3 +153,26 @@ def test_a_subscription_may_be_closed_from_its_callback(kernel: Kernel, model_fi
     serve(kernel, model_file, "v1")
     assert closed.wait(20)
     subscription.close()
+
+
+@pytest.mark.parametrize("pause", [-1, 0, float("nan"), float("inf"), "x", None, 10**400, True])
+def test_a_pause_between_looks_is_a_time(kernel: Kernel, pause: Any) -> None:
+    with pytest.raises(InvalidInputError, match="poll_seconds is"):
+        Deployments(kernel).on_change(print, poll_seconds=pause)
+
+
+def test_one_object_shows_the_deployments_of_every_model(kernel: Kernel, model_file: Path, clock: FakeClock) -> None:
+    serve(kernel, model_file, "v1")
+    manager = ModelVersionManager(kernel=kernel)
+    manager.create_version(model_file, "d1", model="dns")
+    manager.promote_version("d1", "staging", model="dns")
+    deployments = Deployments(kernel)
+    told: queue.Queue[Deployment] = queue.Queue()
+    with deployments.on_change(told.put, model="dns", poll_seconds=0.01):
+        manager.promote_version("d1", "production", model="dns")
+        found = told.get(timeout=30)
+    assert found == deployments.current(model="dns") == deployments.at(clock.now(), model="dns")
+    assert deployments.history(model="dns") == [found]
+    assert (found.model, found.version) == ("dns", "d1")
+    with pytest.raises(InvalidNameError):
+        deployments.current(model="not a name")
