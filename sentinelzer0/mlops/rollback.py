@@ -30,6 +30,7 @@ from sentinelzer0.domain.scalars import shown, truth
 from sentinelzer0.errors import InvalidInputError, VersionNotFoundError, WorkspaceError
 from sentinelzer0.kernel import Kernel, write_json
 from sentinelzer0.mlops import approvals, integrity, rollback_steps
+from sentinelzer0.mlops.ab_publishing import write_results
 from sentinelzer0.mlops.model_registry import HEALTH, ModelRegistry
 from sentinelzer0.mlops.public_values import ModelVersion, checked_limit
 from sentinelzer0.mlops.rollback_plan import EXECUTE, Order, require_request
@@ -331,6 +332,11 @@ class RollbackManager:
 
     def _tell(self, event: RollbackEvent) -> None:
         self._publish(event)
+        try:
+            for test_id in event.details.get("cancelled_tests", ()):
+                write_results(self.kernel, test_id)
+        except WorkspaceError as error:
+            _log.warning("The readable files of the tests cancelled by %s were not written: %s", event.event_id, error)
         self._track(event)
 
     def _publish(self, event: RollbackEvent) -> None:

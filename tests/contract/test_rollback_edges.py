@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from sentinelzer0.errors import InvalidInputError, InvalidMetricError, NotKnownGoodError, RequestNotFoundError
+from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.mlops.rollback import RollbackManager
 from tests.contract.rollback_team import Team, team
 
@@ -140,3 +142,16 @@ def test_thresholds_become_plain_numbers(team: Team) -> None:
     assert (team.rollback.min_requests_for_check, team.rollback.error_rate_threshold) == (7, 0.5)
     with pytest.raises(InvalidMetricError, match="latency_threshold_ms"):
         team.rollback.latency_threshold_ms = 10**400
+
+
+def test_the_readable_file_of_a_cancelled_test_says_so(team: Team) -> None:
+    team.serve("v1", "v2")
+    team.create("v3")
+    tests = ABTestManager(kernel=team.kernel)
+    test = tests.create_test("canary", "v2", "v3", deployment="production", traffic_split=0.05)
+    tests.start_test(test.test_id)
+    readable = team.kernel.layout.ab_tests / f"{test.test_id}.json"
+    assert json.loads(readable.read_text())["test"]["status"] == "running"
+    event = team.rollback.execute_rollback("v2")
+    assert event.details["cancelled_tests"] == [test.test_id]
+    assert json.loads(readable.read_text())["test"]["status"] == "cancelled"
