@@ -27,7 +27,7 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, check_identifier, check_text
+from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, PRODUCTION, check_identifier, check_text
 from sentinelzer0.domain.scalars import real, shown, whole
 from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidNameError
 from sentinelzer0.stats.comparison import Comparison, compare
@@ -187,7 +187,7 @@ def new_test(
 
     Raises:
         InvalidInputError: Two equal arms, a share outside [0, 1], fewer than one sample, a threshold outside (0, 1),
-            an unknown metric, or an unusable name.
+            an unknown metric, an unusable name, or a deployment other than ``production``.
     """
     check = check_identifier if deployment is not None else _check_name
     first, second = check(model_a, "version"), check(model_b, "version")
@@ -224,8 +224,18 @@ def new_test(
         primary_metric=metric_named(primary_metric),
         salt=salt,
         model=check_identifier(model or DEFAULT_MODEL, "model"),
-        environment=None if deployment is None else check_identifier(deployment, "environment"),
+        environment=None if deployment is None else _check_environment(deployment),
     )
+
+
+def _check_environment(deployment: object) -> str:
+    name = check_identifier(deployment, "environment")
+    if name != PRODUCTION:
+        raise InvalidInputError(
+            f"deployment is {name!r}, where no traffic can be split.",
+            hint=f'Only {PRODUCTION} has deployments: deployment="{PRODUCTION}", or leave it out to route yourself.',
+        )
+    return name
 
 
 def moved(test: StoredTest, verb: str, now: datetime) -> StoredTest:

@@ -99,7 +99,7 @@ class ABTestManager:
             significance_threshold: Probability of a wrong verdict over all looks together, in (0, 1).
             primary_metric: What decides: error_rate, accuracy, precision, recall, f1_score, avg_latency_ms or
                 avg_confidence.
-            deployment: The environment whose traffic the test splits while it runs, e.g. ``production``.
+            deployment: ``production`` when the test splits its traffic while it runs; None when the caller routes.
             model: The model the versions belong to.
 
         Raises:

@@ -210,10 +210,16 @@ class LiveView(Mapping[str, T], Generic[T]):
         return len(self._names())
 
     def __setitem__(self, key: str, value: object) -> NoReturn:
-        raise TypeError(f"This is a view: {key!r} cannot be assigned. {self._hint}")
+        self._refuse(key, value)
 
     def __delitem__(self, key: str) -> NoReturn:
-        raise TypeError(f"This is a view: {key!r} cannot be removed. {self._hint}")
+        self._refuse(key)
+
+    def _refuse(self, *arguments: object, **_named: object) -> NoReturn:
+        what = f": {shown(arguments[0])}" if arguments else ""
+        raise TypeError(f"This is a view, which cannot be changed{what}. {self._hint}")
+
+    pop = popitem = clear = update = setdefault = __ior__ = _refuse
 
     def __repr__(self) -> str:
         return repr(dict(self))

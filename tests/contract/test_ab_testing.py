@@ -205,6 +205,7 @@ def test_a_test_that_does_not_exist(manager: ABTestManager) -> None:
         {"description": None},
         {"created_by": ""},
         {"deployment": "../x"},
+        {"deployment": "staging"},
         {"model": "a b"},
     ],
     ids=str,
@@ -238,8 +239,18 @@ def test_tests_are_listed_newest_first_and_seen_live(manager: ABTestManager, clo
     assert [test.test_id for test in manager.list_tests()] == names[::-1]
     assert [test.test_id for test in manager.list_tests(status="running")] == [names[1]]
     assert list(manager.tests) == names
-    with pytest.raises(TypeError, match="create_test"):
-        manager.tests["x"] = 1
+    for change in (
+        lambda tests: tests.__setitem__("x", 1),
+        lambda tests: tests.__delitem__(names[0]),
+        lambda tests: tests.pop(names[0]),
+        lambda tests: tests.update({"x": 1}),
+        lambda tests: tests.setdefault("x", 1),
+        lambda tests: tests.popitem(),
+        lambda tests: tests.clear(),
+        lambda tests: tests.__ior__({}),
+    ):
+        with pytest.raises(TypeError, match=r"view.*create_test"):
+            change(manager.tests)
     with pytest.raises(InvalidInputError):
         manager.list_tests("sleeping")
 
