@@ -135,6 +135,8 @@ def find_source(path: Path) -> Source:
         raise ModelFileNotFoundError(
             f"The model file {str(path)[:300]!r} does not exist.", hint="Check the path."
         ) from error
+    if not filename:
+        raise UnsafeModelError(f"{str(path)!r} has no name of its own.", hint="Name one file or one directory.")
     check_member_path(filename)
     if stat.S_ISDIR(status.st_mode):
         return Source(path, ContentKind.DIRECTORY, filename, _files_below(path))

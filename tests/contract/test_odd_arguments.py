@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sentinelzer0.errors import InvalidInputError, SentinelError, StorageUnavailableError
+from sentinelzer0.errors import InvalidInputError, SentinelError, StorageUnavailableError, UnsafeModelError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_testing import ABTestManager
+from sentinelzer0.storage.database import Database
 from sentinelzer0.workspace import Workspace
 
 
@@ -40,6 +41,23 @@ def test_what_is_no_path_is_refused(kernel: Kernel, model_file: Path) -> None:
         ):
             with pytest.raises(InvalidInputError):
                 call(odd)
+
+
+def test_the_root_of_a_disk_is_no_model(kernel: Kernel) -> None:
+    with pytest.raises(UnsafeModelError, match="'/' has no name"):
+        Workspace(kernel).versions.create_version("/")
+
+
+def test_a_database_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    Workspace.open(tmp_path).close()
+    database = Database(f"sqlite:///{tmp_path / 'sentinelzer0.db'}")
+    raw, _ = database.lease()
+    raw.execute("PRAGMA query_only=ON")
+    database.give_back(raw, None, sound=True)
+    with pytest.raises(StorageUnavailableError, match="cannot be written") as refused, database.writing() as connection:
+        connection.script("DELETE FROM audit_head")
+    assert "Even reading needs that" in refused.value.hint
+    database.close()
 
 
 def test_a_report_that_cannot_be_written_says_so(kernel: Kernel, tmp_path: Path, model_file: Path) -> None:
