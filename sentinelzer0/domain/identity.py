@@ -6,7 +6,7 @@ This module decides which text is acceptable as a name. It performs no I/O. The 
   they are safe as one path component on every file system.
 - Two identifiers that differ only in case are the same to :func:`fold`, because some file systems think so.
 - Tags and people's names may be in any one script; they are kept in NFC, and text that only looks like other
-  text (compatibility forms, mixed Latin/Cyrillic/Greek) is refused.
+  text (compatibility forms, mixed Latin/Cyrillic/Greek, blanks in a row) is refused.
 - Free text (notes, reasons) keeps its lines, but no NUL and no unpaired surrogate, which no database keeps.
 - What needs a person is never done by the system on its own, nor under a name that stands for it.
 
@@ -99,10 +99,11 @@ def check_label(value: object, what: str) -> str:
             f"{value[:60]!r} cannot be a {what}: it contains {bad or '..'!r}.",
             hint="Leave out control characters, line breaks, path separators and '..'.",
         )
-    if unicodedata.normalize("NFKC", text) != text or _mixes_scripts(text):
+    alike = unicodedata.normalize("NFKC", text) != text or text != " ".join(text.split())
+    if alike or _mixes_scripts(text):
         raise InvalidNameError(
             f"{value[:60]!r} cannot be a {what}: it contains characters that only look like others.",
-            hint="Write it in the plain letters of one script.",
+            hint="Write it in the plain letters of one script, with single blanks.",
         )
     return text
 

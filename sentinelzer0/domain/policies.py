@@ -308,6 +308,12 @@ def _check(policy: Policy) -> None:
             f"Nobody holds the approver role {missing[0]!r}: nothing could ever be approved.",
             hint=f'Add people: [roles] {missing[0]} = ["name"].',
         )
+    able = {person.casefold() for role in policy.approver_roles for person in policy.roles[role]}
+    if policy.approver_roles and len(able) < policy.quorum:
+        raise PolicySyntaxError(
+            f"quorum is {policy.quorum}, but only {len(able)} people hold an approver role: nothing could be approved.",
+            hint="Add people to a role, or ask for fewer approvers.",
+        )
 
 
 def _known(raw: Any, names: Sequence[str], where: str) -> None:

@@ -108,6 +108,8 @@ def test_policies_with_one_digest_are_the_same(one: Policy, other: Policy) -> No
         "[approval]\nquorm = 2",
         "[approval]\nquorum = 0",
         "[approval]\nquorum = 101",
+        '[approval]\nquorum = 3\nroles = ["lead"]\n[roles]\nlead = ["ana", "ben"]',
+        '[approval]\nquorum = 2\nroles = ["a", "b"]\n[roles]\na = ["ana"]\nb = ["Ana"]',
         "[approval]\nquorum = 1.5",
         "[approval]\nquorum = true",
         '[approval]\nquorum = "2"',

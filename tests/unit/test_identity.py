@@ -104,6 +104,8 @@ BAD_LABELS = [
     "..",
     "a..b",
     "a\tb",
+    "al  ice",  # two blanks
+    "al\u1680ice",  # OGHAM SPACE MARK
     "a\u200bb",  # ZERO WIDTH SPACE
     "a\u202eb",  # RIGHT-TO-LEFT OVERRIDE
     "a\ud800",
