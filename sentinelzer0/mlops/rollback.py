@@ -90,8 +90,8 @@ class RollbackManager:
 
     @property
     def rollback_history(self) -> tuple[RollbackEvent, ...]:
-        """Every rollback, failed rollback and request of the default model, newest first."""
-        return tuple(self.get_rollback_history(limit=None))
+        """Every rollback, failed rollback and request of the default model, oldest first: the latest is the last."""
+        return tuple(reversed(self.get_rollback_history(limit=None)))
 
     @property
     def error_rate_threshold(self) -> float:

@@ -122,7 +122,7 @@ def test_when_the_hash_afterwards_fails_the_next_known_good_is_taken(
     event = team.rollback.execute_rollback("v3", reason="errors", triggered_by="alice")
     assert (event.to_version, event.details["verification"][:6]) == ("v2", "cached")
     assert team.rollback.finish_rechecks(60)
-    second, first = team.rollback.rollback_history
+    first, second = team.rollback.rollback_history
     assert first.details["recheck"].startswith("failed: v2 is not what was registered")
     assert (second.from_version, second.to_version, second.success) == ("v2", "v1", True)
     assert second.details["follows"] == event.event_id
