@@ -215,7 +215,7 @@ class Kernel:
                 return str(found)
             self._transaction.Reader(connection, self.clock.now()).audit.create_head()
             tx = self._transaction.Transaction(connection, self.clock, self.ids, SYSTEM, GENESIS, ("workspace:this",))
-            workspace_id = tx.new_id("ws")
+            workspace_id: str = tx.new_id("ws")
             creation.add_settings(connection, {"workspace_id": workspace_id, "created_at": tx.now.isoformat()})
             policy = _storage("registry").InstalledPolicy(
                 revision=1,

@@ -216,9 +216,9 @@ def check_request_id(value: Any) -> str:
         InvalidInputError: Not text of 1 to 200 characters, or text no database keeps.
     """
     if isinstance(value, str):
-        value = plain(value)
-        if 0 < len(value) <= MAX_ID and (value.isascii() or _storable(value)) and "\0" not in value:
-            return value
+        text = plain(value)
+        if 0 < len(text) <= MAX_ID and (text.isascii() or _storable(text)) and "\0" not in text:
+            return text
     raise InvalidInputError(f"request_id is {shown(value)}.", hint=f"Use text of 1 to {MAX_ID} characters.")
 
 
@@ -260,8 +260,9 @@ def check_success(value: Any) -> int:
         return 1
     if value is False:
         return 0
-    if (answer := truth(value)) is not None or (answer := whole(value)) in {0, 1}:
-        return int(answer)
+    answer = whole(value) if truth(value) is None else int(value)
+    if answer in (0, 1):
+        return answer
     raise InvalidInputError(f"success is {shown(value)}.", hint="Pass True or False.")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 _SHOWN = 60
 
@@ -22,10 +23,11 @@ def real(value: object) -> float | None:
     """Return the nearest float, infinity beyond all of them, or None for what is no number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
+    number: Any = value
     try:
-        return float(value)
+        return float(number)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if number > 0 else -math.inf
 
 
 def whole(value: object) -> int | None:
