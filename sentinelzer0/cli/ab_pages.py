@@ -65,7 +65,7 @@ def list_page(tests: list[ABTest], now: datetime) -> list[Block]:
         for test in tests
     ]
     heads = ("name", "status", "A / B", ">share of B", ">requests A / B", "winner", "created", "test")
-    return [Table(heads, rows)]
+    return [Table(heads, rows, wide=(0,), optional=(6, 3, 4))]
 
 
 def state_page(test: ABTest) -> Iterator[Block]:

@@ -143,7 +143,7 @@ def _records(page: list[AuditRecord]) -> list[Block]:
                 item.reason,
             ]
         )
-    return [Table((">record", "when (UTC)", "who", "what", "about", "why"), rows, wide=5)]
+    return [Table((">record", "when (UTC)", "who", "what", "about", "why"), rows, wide=(5,))]
 
 
 def _record(found: AuditRecord) -> Iterator[Block]:
@@ -165,11 +165,14 @@ def _record(found: AuditRecord) -> Iterator[Block]:
 
 def _report(report: AuditReport) -> Iterator[Block]:
     if report.intact:
-        checkpoints = f", {report.checkpoints} signed checkpoints" if report.checkpoints else ""
-        yield line(good("✓ intact: "), f"{report.records} records{checkpoints}")
+        checkpoints = f", {values.counted(report.checkpoints, 'signed checkpoint')}" if report.checkpoints else ""
+        yield line(good("✓ intact: "), f"{values.counted(report.records, 'record')}{checkpoints}")
         yield line(dim("root "), report.root, indent=2)
         return
-    yield line(bad(f"✗ not intact: {len(report.problems)} problems"), f" in {report.records} records")
+    yield line(
+        bad(f"✗ not intact: {values.counted(len(report.problems), 'problem')}"),
+        f" in {values.counted(report.records, 'record')}",
+    )
     for problem in report.problems:
         yield line(problem, indent=2)
     yield next_command("sz0 doctor")

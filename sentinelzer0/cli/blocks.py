@@ -65,14 +65,14 @@ class Table:
         columns: The heads; one that starts with ``>`` is of a column aligned to the right.
         rows: Cells, as many as columns.
         title: Above the table, or empty.
-        wide: Index of the column that is wrapped when the terminal is too narrow; the others never are.
+        wide: Indices of the columns that are wrapped first when the terminal is too narrow.
         optional: Indices of columns that are left out, in this order, until the terminal is wide enough.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]] = field(default_factory=list)
     title: str = ""
-    wide: int | None = None
+    wide: tuple[int, ...] = ()
     optional: tuple[int, ...] = ()
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sentinelzer0.workspace import Workspace
 
 HISTORY = 8
+LONGEST = 28
+"""Characters of a value that are shown without ``--all``."""
 _FACTS = ("framework", "framework_version", "model_type", "training_dataset", "parent_version", "tags", "created_by")
 
 
@@ -77,12 +79,13 @@ def compare(
         base, candidate = _both(session, workspace, version1, version2)
         recent = list(reversed(workspace.versions.list_versions(model=session.model, limit=HISTORY)))
         policy = gates.policy_in_force(workspace)
+        quarantined = gates.quarantines(workspace, [candidate.version], session.model)
         held = gates.evaluate(
             workspace, candidate.version, target, model=session.model, environment=session.environment
         )
         entry = workspace.registry.get_entry(candidate.version, model=session.model)
     rows = _rows(base, candidate, recent, _directions(policy))
-    step = _next_step(candidate, registered=entry is not None)
+    step = _next_step(candidate, registered=entry is not None, released=not quarantined)
     data = {
         "version1": base.version,
         "version2": candidate.version,
@@ -94,9 +97,13 @@ def compare(
         "target": target,
     }
     shown = [row for row in rows if everything or row.verdict != "equal"]
+    longest = None if everything else LONGEST
+    gate_line = _gate_line(held, policy, target)
     session.emit(
         data,
-        lambda: _page(base, candidate, shown, len(rows) - len(shown), _gate_line(held, policy, target), step),
+        lambda: _page(
+            base, candidate, _table(base, candidate, shown, longest), len(rows) - len(shown), gate_line, step
+        ),
         names=[row.field for row in rows if row.verdict != "equal"],
     )
 
@@ -160,7 +167,7 @@ def _plain(field: str, first: Any, second: Any) -> Row:
 
 
 def _page(
-    base: ModelVersion, candidate: ModelVersion, rows: list[Row], hidden: int, gate_line: list[Piece], step: str
+    base: ModelVersion, candidate: ModelVersion, table: Table, hidden: int, gate_line: list[Piece], step: str
 ) -> Iterator[Block]:
     digests = (values.short(base.metadata.file_hash), values.short(candidate.metadata.file_hash))
     yield line(
@@ -174,19 +181,24 @@ def _page(
         " → ",
         digests[1] if digests[0] != digests[1] else "the same bytes",
     )
-    table_rows: list[list[Cell]] = []
-    for row in rows:
-        if row.field == "sha256":
-            continue
-        cells: list[Cell] = [row.field, _shown(row.field, row.first), _shown(row.field, row.second), _change(row)]
-        table_rows.append([*cells, chart(values.sparkline(row.history))])
-    if table_rows:
-        heads = ("", f">{base.version}", f">{candidate.version}", "change", f"last {HISTORY} versions")
-        yield Table(heads, table_rows)
+    if table.rows:
+        yield table
     if hidden:
         yield line(dim(f"{hidden} equal {'field' if hidden == 1 else 'fields'} hidden (--all)."))
     yield line(*gate_line)
     yield next_command(step)
+
+
+def _table(base: ModelVersion, candidate: ModelVersion, rows: list[Row], longest: int | None) -> Table:
+    """Return the fields side by side, each value cut to ``longest`` characters, where given."""
+    cells: list[list[Cell]] = []
+    for row in rows:
+        if row.field != "sha256":
+            first, second = _shown(row.field, row.first), _shown(row.field, row.second)
+            pair = (first, second) if longest is None else values.shortened(first, second, longest)
+            cells.append([row.field, *pair, _change(row), chart(values.sparkline(row.history))])
+    heads = ("", f">{base.version}", f">{candidate.version}", "change", f"last {HISTORY} versions")
+    return Table(heads, cells, wide=(1, 2), optional=(4,))
 
 
 def _shown(field: str, value: Any) -> str:
@@ -224,7 +236,9 @@ def _gate_line(held: list[GateResult], policy: Policy, target: str) -> list[Piec
     return pieces
 
 
-def _next_step(candidate: ModelVersion, *, registered: bool) -> str:
+def _next_step(candidate: ModelVersion, *, registered: bool, released: bool) -> str:
+    if not released:
+        return f"sz0 rollback release {candidate.version} --reason WHY"
     if not registered:
         return f"sz0 register {candidate.version}"
     following = {"none": "staging", "development": "staging", "staging": "production"}.get(candidate.stage.value)

@@ -27,7 +27,7 @@ def show(
     for setting in settings:
         row: list[Cell] = [setting.key, strong(setting.value) if setting.value else dim("empty")]
         rows.append([*row, setting.origin if origin else dim(config.KEYS[setting.key])])
-    table = Table(("setting", "value", "from" if origin else "meaning"), rows, wide=2)
+    table = Table(("setting", "value", "from" if origin else "meaning"), rows, wide=(2,))
     place = line(dim(f"your own settings: {config.user_file()}"))
     session.emit(
         [setting.to_dict() for setting in settings],

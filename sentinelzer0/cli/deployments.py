@@ -11,7 +11,7 @@ from sentinelzer0.cli import options, values
 from sentinelzer0.cli.blocks import Block, Cell, Facts, Marked, Piece, Table, dim, good, line, name, next_command, warn
 from sentinelzer0.cli.help import Verb, noun
 from sentinelzer0.cli.session import Session
-from sentinelzer0.errors import DeploymentNotFoundError
+from sentinelzer0.errors import DeploymentNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,20 +67,25 @@ def at(ctx: typer.Context, date: Annotated[str, typer.Argument(metavar="DATE", h
 
 
 def _at(session: Session, date: str) -> None:
-    moment = values.moment(date)
+    asked = values.moment(date)
     with session.workspace() as workspace:
+        now = workspace.kernel.now()
+        if asked.date() > now.date():
+            raise InvalidInputError(
+                f"{values.absolute(asked)} UTC has not come yet.", hint="What serves now: sz0 deployments current"
+            )
+        moment = min(asked, now)  # a day that is not over is known up to now
         deployments = session.deployments(workspace)
         found = deployments.at(moment, session.environment)
         later = [item for item in deployments.history(session.environment) if found and item.revision > found.revision]
-        now = workspace.kernel.now()
     if found is None:
         raise DeploymentNotFoundError(
-            f"Nothing had been deployed to {session.environment} by {values.absolute(moment)} UTC.",
+            f"Nothing had been deployed to {session.environment} by {values.precise(moment)} UTC.",
             hint="See every change: sz0 history",
         )
     until = later[-1].created_at if later else None
     data: dict[str, Any] = {"at": moment.isoformat(), "until": None if until is None else until.isoformat()}
-    when = f"{values.absolute(moment)} UTC"
+    when = f"{values.precise(moment)} UTC"
     session.emit(data | found.to_dict(), lambda: _page(when, found, now, until), names=list(found.weights))
 
 
@@ -93,8 +98,8 @@ def _never(session: Session) -> DeploymentNotFoundError:
 def _page(when: str, found: Deployment, now: datetime, until: datetime | None = None) -> Iterator[Block]:
     yield line(f"{found.environment}, {when}: ", *_traffic(found))
     rows: list[tuple[str, Cell]] = [
-        ("since", f"{values.absolute(found.created_at)} UTC, {values.relative(found.created_at, now)}"),
-        ("until", "now" if until is None else f"{values.absolute(until)} UTC"),
+        ("since", f"{values.precise(found.created_at)} UTC, {values.relative(found.created_at, now)}"),
+        ("until", "now" if until is None else f"{values.precise(until)} UTC"),
         ("who", found.created_by),
         ("cause", _cause(found)),
         ("why", found.reason or values.NONE),
@@ -121,7 +126,9 @@ def _history(page: list[Deployment], environment: str, now: datetime) -> list[Bl
         for item in page
     ]
     return [
-        Table((">rev", "when (UTC)", "", "what served from then", "cause", "who", "why"), rows, wide=6, optional=(2,))
+        Table(
+            (">rev", "when (UTC)", "", "what served from then", "cause", "who", "why"), rows, wide=(6,), optional=(2,)
+        )
     ]
 
 

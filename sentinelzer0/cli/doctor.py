@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 app = single()
 
+LOST = "not brought back"
+
 
 @app.command("doctor", cls=Verb)
 def doctor(
@@ -57,19 +59,19 @@ def _rebuilt(result: Rebuilt) -> list[str]:
     source = f"the audit export {result.export}" if result.export else "the metadata files alone: every stage is lost"
     told = [f"rebuilt {result.versions} versions and {result.records} records from {source}"]
     told += [f"moved aside: {path}" for path in result.aside]
-    return told + [f"not brought back: {problem}" for problem in result.problems]
+    return told + [f"{LOST}: {problem}" for problem in result.problems]
 
 
 def _page(report: Report, done: list[str]) -> Iterator[Block]:
     for item in done:
-        yield line(good("✓ "), item)
+        yield line(warn("! ") if item.startswith(LOST) else good("✓ "), item)
     shapes = {"pass": good("✓ pass"), "warn": warn("! warn"), "fail": bad("✗ fail")}
     rows: list[list[Cell]] = []
     for check in report.checks:
         rows.append([shapes[check.status.value], check.name, check.detail])
         if check.fix:
             rows.append(["", "", [dim("→ "), check.fix]])
-    yield Table(("", "check", "found"), rows, wide=2)
+    yield Table(("", "check", "found"), rows, wide=(2,))
     failed, warned = len(report.failures), len(report.warnings)
     passed = len(report.checks) - failed - warned
     tail: list[Piece] = [
@@ -80,4 +82,5 @@ def _page(report: Report, done: list[str]) -> Iterator[Block]:
     ]
     yield line(*tail, bad(f"{failed} failed") if failed else "none failed")
     if failed:
-        yield next_command("sz0 doctor --fix")
+        lost = any("--rebuild" in check.fix for check in report.failures)
+        yield next_command("sz0 doctor --rebuild" if lost else "sz0 doctor --fix")

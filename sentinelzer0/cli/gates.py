@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from sentinelzer0.cli import values
 from sentinelzer0.domain.policies import GateResult, Policy, evaluate_gates
 from sentinelzer0.errors import VersionNotFoundError
 
@@ -15,6 +17,17 @@ def policy_in_force(workspace: Workspace) -> Policy:
     """Return the policy in force."""
     with workspace.kernel.read() as view:
         return view.policies.in_force().policy()
+
+
+def quarantines(workspace: Workspace, versions: Iterable[str], model: str) -> dict[str, str]:
+    """Return why each of these versions is quarantined, of those that are."""
+    with workspace.kernel.read() as view:
+        found = [view.versions.get(model, version) for version in versions]
+    return {
+        item.version: f"since {values.absolute(item.quarantined_at)} UTC: {item.quarantine_reason}"
+        for item in found
+        if item is not None and item.quarantined_at is not None
+    }
 
 
 def evaluate(

@@ -45,7 +45,10 @@ def import_legacy(
 def _page(done: LegacyReport) -> Iterator[Block]:
     yield line(good("✓ ") if done.complete else bad("✗ "), str(done))
     for problem in done.problems:
-        yield line(bad("✗ "), f"{problem.subject}: {problem.problem}", dim(f" ({problem.file})"), indent=2)
+        what = problem.subject or problem.file
+        yield line(
+            bad("✗ "), f"{what}: {problem.problem}", dim(f" ({problem.file})" if problem.subject else ""), indent=2
+        )
     for note in done.notes:
         yield line(dim("· "), note, indent=2)
     yield next_command(f"sz0 list --workspace {done.workspace}")

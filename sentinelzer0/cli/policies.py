@@ -181,7 +181,7 @@ def _history(page: list[InstalledPolicy], latest: int) -> list[Block]:
         ]
         for item in page
     ]
-    return [Table((">revision", "policy", "since (UTC)", "by", "sha256", "why"), rows, wide=5)]
+    return [Table((">revision", "policy", "since (UTC)", "by", "sha256", "why"), rows, wide=(5,))]
 
 
 def _checked(policy: Policy, held: list[GateResult], version: str | None, target: str) -> Iterator[Block]:

@@ -291,7 +291,7 @@ def _entries(page: list[RegistryEntry], now: datetime) -> list[Block]:
             ]
         )
     heads = ("version", "stage", "health", "age", "registered (UTC)", "by", "approved by", "deployed to", "tags")
-    return [Table(heads, rows, wide=8, optional=(3, 7, 6))]
+    return [Table(heads, rows, wide=(8,), optional=(3, 7, 6))]
 
 
 def _entry(entry: RegistryEntry, requests: list[dict[str, Any]], now: datetime) -> Iterator[Block]:
@@ -353,7 +353,10 @@ def _pending(page: list[ApprovalRequest], now: datetime) -> list[Block]:
         for item in page
     ]
     heads = ("request", "version", "asked for", "by", "when", "expires", ">votes", "notes")
-    return [Table(heads, rows, wide=7), next_command("sz0 approve REQUEST", "sz0 registry reject REQUEST --reason WHY")]
+    return [
+        Table(heads, rows, wide=(7,)),
+        next_command("sz0 approve REQUEST", "sz0 registry reject REQUEST --reason WHY"),
+    ]
 
 
 def _decision(status: str) -> Piece:
@@ -375,4 +378,4 @@ def _trail(found: dict[str, Any]) -> Iterator[Block]:
                 event["reason"],
             ]
         )
-    yield Table((">record", "when (UTC)", "who", "what", "why"), rows, wide=4)
+    yield Table((">record", "when (UTC)", "who", "what", "why"), rows, wide=(4,))

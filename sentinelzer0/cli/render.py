@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table as Grid
@@ -17,6 +16,10 @@ from sentinelzer0.cli.blocks import Block, Cell, Facts, Line, Mark, Marked, Tabl
 
 UNLIMITED = 4096
 """Columns of an output that is no terminal: a line is a line."""
+GAP = 2
+"""Blanks between two columns of a table."""
+READABLE = 12
+"""Columns become narrower than this only where nothing else helps."""
 
 STYLES = {
     Mark.PLAIN: "",
@@ -30,9 +33,22 @@ STYLES = {
 }
 
 
+class _Console(Console):
+    """A console whose closed pipe is for the command to deal with; rich would end the process with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Hand on what happened.
+
+        Raises:
+            BrokenPipeError: Always.
+        """
+        self.quiet = True
+        raise BrokenPipeError
+
+
 def console_for(stream: TextIO, *, colour: bool, terminal: bool, width: int | None) -> Console:
     """Return a console that writes to a stream exactly as decided here."""
-    return Console(
+    return _Console(
         file=stream,
         force_terminal=terminal or colour,
         color_system="standard" if colour else None,
@@ -91,34 +107,49 @@ def _facts(block: Facts) -> Grid:
 
 
 def _fitting(block: Table, console: Console) -> Grid:
-    """Return the table with as many of its optional columns as there is room for."""
-    without: set[int] = set()
-    grid = _table(block, without)
-    unlimited = console.options.update(max_width=UNLIMITED)
+    """Return the table with as many of its optional columns as there is room for, and none that vanishes."""
+    cells = [[_text(row[index]) for row in block.rows] for index in range(len(block.columns))]
+    widths = [
+        max((text.cell_len for text in (Text(head.removeprefix(">")), *column)), default=0)
+        for head, column in zip(block.columns, cells, strict=True)
+    ]
+    kept = list(range(len(widths)))
     for column in block.optional:
-        if Measurement.get(console, unlimited, grid).maximum <= console.width:
+        if _total([widths[index] for index in kept]) <= console.width:
             break
-        without.add(column)
-        grid = _table(block, without)
-    return grid
-
-
-def _table(block: Table, without: set[int]) -> Grid:
-    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    kept = [index for index in range(len(block.columns)) if index not in without]
+        kept.remove(column)
+    limits = _narrowed({index: widths[index] for index in kept}, block.wide, console.width)
+    grid = Grid(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", show_edge=False)
     for index in kept:
         head = block.columns[index]
-        right = head.startswith(">")
-        flexible = index == block.wide
         grid.add_column(
             Text(head.removeprefix(">")),
-            justify="right" if right else "left",
-            no_wrap=not flexible,
-            overflow="fold" if flexible else "ellipsis",
+            justify="right" if head.startswith(">") else "left",
+            width=limits[index],
+            no_wrap=limits[index] == widths[index],
+            overflow="fold",
         )
-    for row in block.rows:
-        grid.add_row(*(_text(row[index]) for index in kept))
+    for row in zip(*(cells[index] for index in kept), strict=True):
+        grid.add_row(*row)
     return grid
+
+
+def _narrowed(widths: dict[int, int], wide: tuple[int, ...], room: int) -> dict[int, int]:
+    """Return widths that fit: the widest give way first, those meant to be wrapped before all others."""
+    limits = dict(widths)
+    for candidates, least in ((wide, READABLE), (tuple(widths), READABLE), (tuple(widths), 1)):
+        while _total(list(limits.values())) > room:
+            widest = max(
+                (index for index in candidates if index in limits), key=lambda index: limits[index], default=-1
+            )
+            if widest < 0 or limits[widest] <= least:
+                break
+            limits[widest] -= 1
+    return limits
+
+
+def _total(widths: list[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _text(cell: Cell) -> Text:

@@ -210,7 +210,7 @@ def _history(page: list[RollbackEvent], now: datetime) -> list[Block]:
         ]
         for item in page
     ]
-    return [Table(("when (UTC)", "", "from → to", "outcome", "who", "why", "event"), rows, wide=5, optional=(6, 1))]
+    return [Table(("when (UTC)", "", "from → to", "outcome", "who", "why", "event"), rows, wide=(5,), optional=(6, 1))]
 
 
 def _outcome(item: RollbackEvent) -> Piece:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sentinelzer0 import config
-from sentinelzer0.cli.blocks import Block, Line, dim, line
+from sentinelzer0.cli.blocks import Block, Line, Marked, Piece, dim, line
 from sentinelzer0.cli.help import wants_colour
 from sentinelzer0.cli.lazy import load
 from sentinelzer0.errors import InvalidInputError, NotFoundError, VersionNotFoundError
@@ -28,7 +29,7 @@ SHORTEST_ID = 4
 """Fewer characters do not stand for an id."""
 SCHEMA_VERSION = 1
 """Version of the JSON output: raised when a field changes its meaning or goes away, not when one is added."""
-ASCII = str.maketrans("▲▼●◐○◌→✓✗…─│└├·≥±⌫", "^v*o.x>+x.-|`|.>~<")
+ASCII = str.maketrans("▲▼●◐○◌→✓✗…─│└├·≥±⌫\N{EN DASH}▁▂▃▄▅▆▇█", "^v*o.x>+x.-|`|.>~<-_.-~=+*#")
 
 
 class Session:
@@ -100,6 +101,8 @@ class Session:
             NotFoundError: There is none, and ``create`` is not set.
         """
         location = self.setting("workspace")
+        if "://" not in location and Path(location).exists() and not Path(location).is_dir():
+            raise InvalidInputError(f"{location!r} is a file; a workspace is a directory.", hint="Name a directory.")
         if not create:
             check_exists(location)
         with load("sentinelzer0.workspace").Workspace.open(location) as opened:
@@ -208,7 +211,25 @@ class Session:
 
     def _show(self, blocks: Iterable[Block], stream: Any) -> None:
         render = load("sentinelzer0.cli.render")
-        render.show(blocks, self._console(stream))
+        render.show((self._here(block) for block in blocks), self._console(stream))
+
+    def _here(self, block: Block) -> Block:
+        """Return a block whose commands name the workspace and the model that this one was told to use."""
+        if not (isinstance(block, Line) and block.whole):
+            return block
+        given = {key: self._flags[key] for key in ("workspace", "model", "environment") if self._flags.get(key)}
+        pieces: list[Piece] = []
+        for piece in block.pieces:
+            if isinstance(piece, Marked) and piece.text.startswith("sz0 "):
+                said = [
+                    f"--{key} {shlex.quote(str(value))}"
+                    for key, value in given.items()
+                    if f"--{key} " not in piece.text
+                ]
+                pieces.append(Marked(" ".join(["sz0", *said, piece.text.removeprefix("sz0 ")]), piece.mark))
+            else:
+                pieces.append(piece)
+        return Line(tuple(pieces), block.indent, block.whole)
 
     def _console(self, stream: Any) -> Any:
         columns = os.environ.get("COLUMNS", "")

@@ -64,6 +64,20 @@ def absolute(when: datetime | None) -> str:
     return NONE if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
+def precise(when: datetime | None) -> str:
+    """Return a time in UTC to the second, or a dash."""
+    return NONE if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count and its thing, in the plural where it is one.
+
+    >>> counted(1, "checkpoint"), counted(2, "checkpoint")
+    ('1 checkpoint', '2 checkpoints')
+    """
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def relative(when: datetime, now: datetime) -> str:
     """Return how long ago (or ahead) a time is, in one unit.
 
@@ -108,6 +122,27 @@ def number(value: float | None) -> str:
     if abs(value) < 1e15 and (value == round(value) or abs(value) >= 1000):
         return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
     return f"{value:.4g}"
+
+
+def shortened(first: str, second: str, longest: int) -> tuple[str, str]:
+    """Return two texts of at most ``longest`` characters each, begun where they start to differ if that is needed.
+
+    >>> shortened("rate <= 0.01 on the validation rows", "rate <= 0.002 on the validation rows", 20)
+    ('…0.01 on the valida…', '…0.002 on the valid…')
+    >>> shortened("short", "shorter", 20)
+    ('short', 'shorter')
+    """
+    start = 0
+    if first != second and max(len(first), len(second)) > longest:
+        same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+        word = first.rfind(" ", 0, same) + 1
+        start = word if same - word < longest // 2 else same
+    return _cut(first, start, longest), _cut(second, start, longest)
+
+
+def _cut(text: str, start: int, longest: int) -> str:
+    text = f"…{text[start:]}" if start else text
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def signed(value: float | None) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentinelzer0.cli import options, values
+from sentinelzer0.cli import gates, options, values
 from sentinelzer0.cli.blocks import Block, Cell, Facts, Piece, Table, bad, dim, good, line, name, next_command, strong
 from sentinelzer0.cli.comparison import compare
 from sentinelzer0.cli.exit_codes import ExitCode
 from sentinelzer0.cli.help import Verb, noun
 from sentinelzer0.cli.pull import pull
 from sentinelzer0.cli.session import Session, require
+from sentinelzer0.errors import InvalidInputError, ModelFileNotFoundError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,13 +51,15 @@ def create(
 ) -> None:
     """Take a model file or directory into the workspace; creates the workspace when there is none."""
     session: Session = ctx.obj
+    if not path.exists():
+        raise ModelFileNotFoundError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
     facts: dict[str, Any] = {
         "test_metrics": values.pairs(metric, "--metric", numbers=True),
         "validation_metrics": values.pairs(validation_metric, "--validation-metric", numbers=True),
         "training_metrics": values.pairs(training_metric, "--training-metric", numbers=True),
         "hyperparameters": values.pairs(param, "--param", numbers=False),
     }
-    with session.workspace(create=path.exists()) as workspace, session.progress(f"storing {path.name}") as advance:
+    with session.workspace(create=True) as workspace, session.progress(f"storing {path.name}") as advance:
         made = workspace.versions.create_version(
             path,
             version,
@@ -90,6 +93,7 @@ def list_(
     with session.workspace() as workspace:
         found = workspace.versions.list_versions(status, tag, model=session.model, limit=limit + 1, cursor=cursor)
         current = session.deployments(workspace).current(session.environment)
+        quarantined = gates.quarantines(workspace, [item.version for item in found], session.model)
         now = workspace.kernel.now()
     more = len(found) > limit
     found = found[:limit]
@@ -97,7 +101,7 @@ def list_(
     wanted = metric or session.setting("metric")
     session.emit(
         [item.to_dict() for item in found],
-        lambda: _listing(found, weights, wanted, now),
+        lambda: _listing(found, weights, quarantined, wanted, now),
         names=[item.version for item in found],
         next_cursor=found[-1].version if more else None,
     )
@@ -112,9 +116,19 @@ def show(ctx: typer.Context, version: options.Version) -> None:
         entry = workspace.registry.get_entry(version, model=session.model)
         current = session.deployments(workspace).current(session.environment)
         share = 0.0 if current is None else current.weights.get(version, 0.0)
+        quarantine = gates.quarantines(workspace, [version], session.model).get(version)
         now = workspace.kernel.now()
     data = found.to_dict() | {"registry_entry": None if entry is None else entry.to_dict(), "serves": share}
-    session.emit(data, lambda: _card(found, entry, share, session.environment, now), names=[version])
+    data |= {"quarantine": quarantine}
+
+    def page() -> Iterator[Block]:
+        blocks = _card(found, entry, share, session.environment, now)
+        yield next(blocks)
+        if quarantine is not None:
+            yield line(bad("! quarantined "), quarantine)
+        yield from blocks
+
+    session.emit(data, page, names=[version])
 
 
 app.command("compare", cls=Verb)(compare)
@@ -178,6 +192,8 @@ def edit(
 ) -> None:
     """Replace a version's tags or notes; what is not given stays."""
     session: Session = ctx.obj
+    if tag is None and notes is None and not no_tags:
+        raise InvalidInputError("Nothing was said to change.", hint="Add --tag, --no-tags or --notes.")
     with session.workspace() as workspace:
         edited = workspace.versions.edit_version(
             version, tags=[] if no_tags else tag, notes=notes, edited_by=session.actor, model=session.model
@@ -238,7 +254,9 @@ def _created(made: ModelVersion) -> list[Block]:
     ]
 
 
-def _listing(found: list[ModelVersion], weights: dict[str, float], wanted: str, now: datetime) -> list[Block]:
+def _listing(
+    found: list[ModelVersion], weights: dict[str, float], quarantined: dict[str, str], wanted: str, now: datetime
+) -> list[Block]:
     if not found:
         return [line("No versions."), next_command("sz0 versions create FILE")]
     rows: list[list[Cell]] = []
@@ -249,6 +267,8 @@ def _listing(found: list[ModelVersion], weights: dict[str, float], wanted: str, 
         state: list[Piece] = [values.status(item.status.value)]
         if share is not None:
             state.append(strong(f" serves {values.percent(share)}"))
+        if item.version in quarantined:
+            state.append(bad(" ! quarantined"))
         rows.append(
             [
                 name(item.version),
@@ -263,7 +283,7 @@ def _listing(found: list[ModelVersion], weights: dict[str, float], wanted: str, 
             ]
         )
     heads = ("version", "status", "metric", "age", "created (UTC)", "who", ">size", "sha256", "tags")
-    return [Table(heads, rows, wide=8, optional=(3, 7, 6))]
+    return [Table(heads, rows, wide=(8,), optional=(3, 7, 6))]
 
 
 def _card(found: ModelVersion, entry: Any, share: float, environment: str, now: datetime) -> Iterator[Block]:

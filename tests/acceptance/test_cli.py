@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,9 @@ def test_the_main_flow_through_the_real_command(home: Path) -> None:
     approved = in_a_process("approve", request, "--actor", "mehmet", FORCE_COLOR="1")
     assert approved.code == 0
     assert ESCAPE in approved.out
-    live = in_a_process("history", "--at", "2999-01-01", NO_COLOR="1", FORCE_COLOR="1")
+    live = in_a_process(
+        "history", "--at", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}.999999", NO_COLOR="1", FORCE_COLOR="1"
+    )
     assert ESCAPE not in live.out
     assert "mehmet" in live.out
 
@@ -213,7 +217,7 @@ READS = [
     "policy check strict --version v2",
     "deployments current",
     "history",
-    "deployments at 2999-01-01",
+    f"deployments at {datetime.now(UTC):%Y-%m-%d}",
     "ab list",
     "rollback history",
     "audit list",
@@ -558,3 +562,77 @@ def test_a_listing_for_a_program_loads_no_terminal_library(home: Path, fleet: Wo
     loaded = loaded_by(["list", "--limit", "2", "-w", str(home / "models"), "-o", "json"])
     assert "sqlalchemy" in loaded
     assert not loaded & {"rich", "pydantic", "alembic", "numpy"}
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "80", "120"])
+def test_no_column_vanishes_beside_a_long_value(
+    sz0: Run, fleet: Workspace, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """Two values that differ at their ends are cut at their beginnings; --all and JSON have them whole."""
+    same = "connections of the year 2026, as labelled by the team on call, "
+    for version in ("v8", "v9"):
+        fleet.versions.create_version("v1", version, "ayse", training_dataset=f"{same} part {version}")
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = sz0("diff", "v8", "v9").out
+    assert all(len(row) <= int(columns) for row in shown.splitlines() if not row.startswith("next:")), shown
+    assert re.search(r"^training", shown, re.MULTILINE)
+    assert "v8" in shown
+    assert "changed" in shown
+    monkeypatch.delenv("COLUMNS")
+    assert max(map(len, sz0("diff", "v8", "v9").out.splitlines())) < 160
+    assert f"{same} part v9" in sz0("diff", "v8", "v9", "--all").out
+    fields = sz0("diff", "v8", "v9", "-o", "json").data["fields"]
+    assert next(row["second"] for row in fields if row["field"] == "training_dataset") == f"{same} part v9"
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(fleet: Workspace) -> None:
+    """``sz0 history | true`` ends with 0 and without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "sentinelzer0", "deployments", "current"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_comes_next_names_the_workspace_that_was_named(sz0: Run, fleet: Workspace) -> None:
+    Path("models").rename("else where")
+    assert (
+        "next: sz0 --workspace 'else where' registry request v2 production" in sz0("-w", "else where", "diff", "v2").out
+    )
+
+
+def test_a_quarantined_version_is_shown_as_such(sz0: Run, fleet: Workspace) -> None:
+    request = fleet.registry.request_promotion("v2", "production", "ayse")
+    fleet.registry.approve_promotion(request.request_id, "mehmet")
+    fleet.rollback.execute_rollback("v2", reason="misses too much", triggered_by="mehmet")
+    row = next(row for row in sz0("list").out.splitlines() if row.startswith("v2"))
+    assert "! quarantined" in row
+    assert "misses too much" in sz0("show", "v2", "-o", "json").data["quarantine"]
+    assert sz0("show", "v1", "-o", "json").data["quarantine"] is None
+    assert "next: sz0 rollback release v2" in sz0("diff", "v2").out
+
+
+def test_nobody_knows_what_will_serve(sz0: Run, fleet: Workspace) -> None:
+    future = sz0("history", "--at", "2999-01-01")
+    assert future.code == ExitCode.USAGE
+    assert "has not come yet" in future.err
+    today = sz0("history", "--at", f"{datetime.now(UTC):%Y-%m-%d}", "-o", "json").data
+    assert datetime.fromisoformat(today["at"]) <= datetime.now(UTC)
+
+
+def test_slips_are_named_and_change_nothing(sz0: Run, fleet: Workspace) -> None:
+    before = len(fleet.audit.records(limit=100))
+    edited = sz0("versions", "edit", "v1")
+    assert (edited.code, "Nothing was said to change." in edited.err) == (ExitCode.USAGE, True)
+    file = sz0("-w", "v1", "list")
+    assert (file.code, "is a file; a workspace is a directory" in file.err) == (ExitCode.USAGE, True)
+    missing = sz0("-w", "nowhere", "versions", "create", "v7")
+    assert (missing.code, "There is no file or directory 'v7'." in missing.err) == (ExitCode.NOT_FOUND, True)
+    assert not Path("nowhere").exists()
+    assert len(fleet.audit.records(limit=100)) == before
