@@ -152,7 +152,7 @@ def _fill(kernel: Kernel, target: Path, progress: Callable[[int, int], None] | N
     inside.root.mkdir(parents=True)
     kernel.save_snapshot(inside.database)
     for name in READABLE:
-        _copy_tree(kernel.layout.root / name, inside.root / name)
+        _copy_tree(getattr(kernel.layout, name), inside.root / name)
     with closing(Kernel(inside.root, clock=kernel.clock, allow_legacy=True)) as copy:
         blobs = _copy_blobs(kernel, copy, progress)
         with copy.read() as view:

@@ -42,7 +42,7 @@ class ModelRegistry:
 
     Args:
         version_manager: The manager whose workspace this is.
-        registry_dir: Directory of checkpoints and exports; left out, the workspace's own.
+        registry_dir: Where the manager's workspace keeps checkpoints and exports while it is open; left out, its own.
         policy: The policy to be in force from now on; None keeps the one in force.
     """
 
@@ -55,8 +55,9 @@ class ModelRegistry:
     ) -> None:
         self._manager = version_manager
         self.kernel: Kernel = version_manager.kernel
-        given = Path(registry_dir)
-        self._directory = self.kernel.layout.registry if given == Path("models/registry") else given
+        given = check_path(registry_dir, "registry_dir")
+        if given != Path("models/registry"):
+            self.kernel.layout.keep_registry_in(Path(os.path.abspath(given)))  # noqa: PTH100
         if policy is not None:
             configure_policy(self.kernel, policy)
 
@@ -68,7 +69,7 @@ class ModelRegistry:
     @property
     def registry_dir(self) -> Path:
         """The directory of checkpoints and exports."""
-        return self._directory
+        return self.kernel.layout.registry
 
     @property
     def registry(self) -> LiveView[RegistryEntry]:

@@ -34,11 +34,15 @@ class Layout:
         self.root = root
         self.versions = root / "versions"
         self.metadata = root / "metadata"
-        self.registry = root / "registry"
-        self.checkpoints = root / "registry" / "checkpoints"
+        self.keep_registry_in(root / "registry")
         self.ab_tests = root / "ab_tests"
         self.rollback = root / "rollback"
         self.database = root / DATABASE
+
+    def keep_registry_in(self, directory: Path) -> None:
+        """Keep checkpoints, verifier key and exports in a directory, which may lie outside of the workspace."""
+        self.registry = directory
+        self.checkpoints = directory / "checkpoints"
 
     def version_directory(self, model: str, version: str) -> Path:
         """Return the directory of a version's readable view."""

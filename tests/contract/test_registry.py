@@ -28,7 +28,9 @@ from sentinelzer0.errors import (
     VersionNotFoundError,
 )
 from sentinelzer0.kernel import Kernel
+from sentinelzer0.maintenance.backup import backup
 from sentinelzer0.mlops.ab_testing import ABTestManager
+from sentinelzer0.mlops.audit_trail import AuditTrail
 from sentinelzer0.mlops.model_registry import ApprovalRequest, ApprovalStatus, ModelRegistry, ModelStage, RegistryEntry
 from sentinelzer0.mlops.rollback import RollbackManager
 from sentinelzer0.mlops.version_manager import ModelVersionManager
@@ -161,6 +163,28 @@ def test_views_are_live_read_only_and_forget_the_deleted(registry: ModelRegistry
     assert len(entries) == 1
     assert registry.get_entry("v2") is None
     assert registry.get_models_by_stage("staging") == [registry.get_entry("v1")]
+
+
+def test_a_registry_directory_of_its_own_holds_the_checkpoints(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = registry.kernel.layout.root / "registry"
+    assert registry.registry_dir == own
+    monkeypatch.chdir(tmp_path)
+    elsewhere = ModelRegistry(registry.version_manager, "rg")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert elsewhere.registry_dir == tmp_path / "rg", "where it was named, wherever the program goes"
+    trail = AuditTrail(registry.kernel)
+    trail.checkpoint()
+    assert [path.name for path in sorted((tmp_path / "rg").iterdir())] == ["audit.vkey", "checkpoints"]
+    assert not own.exists()
+    report = trail.verify()
+    assert (report.intact, report.checkpoints) == (True, 1)
+    backup(registry.kernel, tmp_path / "backup")
+    assert list(tmp_path.glob("backup/*/registry/checkpoints/*.note")) != []
+    for name in (None, b"rg", "a\0b"):
+        require_no_effect(registry.kernel, InvalidInputError, lambda n=name: ModelRegistry(registry.version_manager, n))
 
 
 def test_health_is_merged(registry: ModelRegistry, model_file: Path) -> None:
