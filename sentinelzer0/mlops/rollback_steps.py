@@ -145,7 +145,7 @@ def recheck(kernel: Kernel, event: RollbackEvent, actor: Actor) -> RollbackEvent
         if stored.details["recheck"] != rules.RECHECK_RUNNING:
             return None  # another process was first, and acts on what it found
         tx.rollbacks.put(replace(stored, details=stored.details | {"recheck": outcome}))
-        tx.record(digest=event.details["verified_digest"], reason=outcome)
+        tx.record(digest=event.details.get("verified_digest"), reason=outcome)
     if target is None or not found:
         return None
     _log.error("%s failed its re-hash after rollback %s: %s", target.version, event.event_id, outcome)
