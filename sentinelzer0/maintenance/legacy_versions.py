@@ -195,7 +195,8 @@ def _insert(
             parent_version=parent,
             stage=stage,
             deprecated=deprecated,
-            production_at=(promoted or found.created_at) if in_production else None,
+            # Never in the future, or it would outrank what enters production from now on.
+            production_at=min(promoted or found.created_at, tx.now) if in_production else None,
             known_good_at=tx.now if in_production else None,
             quarantined_at=None if left is None else left[0],
             quarantine_reason="" if left is None else f"version 3.3 rolled back from it: {left[1]}",

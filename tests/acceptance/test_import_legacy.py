@@ -427,6 +427,21 @@ def test_damage_is_named_and_stops_nothing_else(name: str, models: Path) -> None
         assert examine(ws.kernel).failures == ()
 
 
+def test_a_time_in_the_future_does_not_outrank_what_comes_later(models: Path, tmp_path: Path) -> None:
+    def later(raw: Any) -> None:
+        raw["v1.0.0"]["promoted_at"] = "2199-01-01T00:00:00"
+
+    edit(models / "registry/registry.json", later)
+    import_legacy(models, timezone="UTC")
+    model = tmp_path / "new.pt"
+    model.write_bytes(b"new weights")
+    with Workspace.open(models) as ws:
+        ws.versions.create_version(model, "v3")
+        ws.versions.promote_version("v3", "staging")
+        ws.versions.promote_version("v3", "production")
+        assert ws.versions.get_production_version().version == "v3"  # type: ignore[union-attr]
+
+
 def test_damaged_production_bytes_serve_nothing(models: Path) -> None:
     flip(models / "versions/model_v1.0.0.pt")
     report = import_legacy(models, timezone="UTC")
