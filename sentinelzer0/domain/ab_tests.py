@@ -198,11 +198,6 @@ def new_test(
         raise InvalidInputError(
             f"traffic_split is {shown(traffic_split)}.", hint="Pass the share of the challenger, from 0 to 1."
         )
-    samples = whole(min_samples)
-    if samples is None or not 1 <= samples <= MAX_SAMPLES:
-        raise InvalidInputError(
-            f"min_samples is {shown(min_samples)}.", hint=f"Pass a whole number from 1 to {MAX_SAMPLES:.0e}."
-        )
     threshold = real(significance_threshold)
     if threshold is None or not 0.0 < threshold < 1.0:
         raise InvalidInputError(
@@ -219,13 +214,22 @@ def new_test(
         created_at=now,
         created_by=created_by,
         description=check_text(description, "description"),
-        min_samples=samples,
+        min_samples=_check_samples(min_samples),
         significance_threshold=threshold,
         primary_metric=metric_named(primary_metric),
         salt=salt,
         model=check_identifier(model or DEFAULT_MODEL, "model"),
         environment=None if deployment is None else _check_environment(deployment),
     )
+
+
+def _check_samples(min_samples: object) -> int:
+    samples = whole(min_samples)
+    if samples is None or not 1 <= samples <= MAX_SAMPLES:
+        raise InvalidInputError(
+            f"min_samples is {shown(min_samples)}.", hint=f"Pass a whole number from 1 to {MAX_SAMPLES:.0e}."
+        )
+    return samples
 
 
 def _check_environment(deployment: object) -> str:
