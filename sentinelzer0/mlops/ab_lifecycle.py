@@ -13,14 +13,14 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import LARGE_SHARE, StoredTest, moved
 from sentinelzer0.domain.deployments import Cause, Deployment
-from sentinelzer0.domain.identity import Actor, check_text, subject_of_version
+from sentinelzer0.domain.identity import Actor, check_text, subject_of_test, subject_of_version
 from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.registry import ApprovalStatus, Target
 from sentinelzer0.domain.versions import Version, check_servable
 from sentinelzer0.errors import ApprovalRequiredError, ConflictError, GateFailedError
 from sentinelzer0.kernel import Kernel, Transaction
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.ab_recording import require_test, subject_of, with_verdict
+from sentinelzer0.mlops.ab_recording import require_test, with_verdict
 from sentinelzer0.mlops.deployments import deploy
 from sentinelzer0.mlops.version_rules import check_gates, quarantined
 
@@ -41,9 +41,9 @@ class _Seen:
 def subjects_of(test: StoredTest) -> tuple[str, ...]:
     """Return what a record about a test concerns: the test and, when it splits real traffic, both versions."""
     if test.environment is None:
-        return (subject_of(test.test_id),)
+        return (subject_of_test(test.test_id),)
     versions = (subject_of_version(test.model, name) for name in (test.model_a, test.model_b))
-    return (subject_of(test.test_id), *versions)
+    return (subject_of_test(test.test_id), *versions)
 
 
 def create(kernel: Kernel, person: Actor, test: StoredTest) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
-from sentinelzer0.domain.identity import is_name
+from sentinelzer0.domain.identity import is_name, subject_of_test
 from sentinelzer0.domain.outcomes import (
     MAX_LATENCY_MS,
     Increment,
@@ -195,7 +195,7 @@ def record(kernel: Kernel, test_id: str, outcomes: Sequence[Outcome]) -> tuple[R
             due = progress is not None and not late and progress.events >= progress.next_look
             carries = due and progress is not None and _look(view, test_id, progress.events)
     except (IllegalTransitionError, ConflictError) as refusal:
-        raise kernel.refuse(SYSTEM, RECORD, (subject_of(test_id),), refusal) from None
+        raise kernel.refuse(SYSTEM, RECORD, (subject_of_test(test_id),), refusal) from None
     only = outcomes[0].request_id if len(outcomes) == 1 else None
     counted, too_late = (0, len(fresh)) if late else (len(fresh), 0)
     return Recorded(counted, known.duplicates, labelled, too_late, only), carries
@@ -230,7 +230,7 @@ def label(kernel: Kernel, test_id: str, request_id: str, true_label: int) -> tup
                     progress = _advance(view, test_id, 1)
                     carries = progress.events >= progress.next_look and _look(view, test_id, progress.events)
     except IllegalTransitionError as refusal:
-        raise kernel.refuse(SYSTEM, LABEL, (subject_of(test_id),), refusal) from None
+        raise kernel.refuse(SYSTEM, LABEL, (subject_of_test(test_id),), refusal) from None
     return Recorded(labelled=len(moves), late=int(late), request_id=request_id), carries
 
 
@@ -240,7 +240,7 @@ def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
     Returns:
         The test if this call reached its verdict, otherwise None.
     """
-    with kernel.begin(SYSTEM, REACH, subject_of(test_id)) as tx:
+    with kernel.begin(SYSTEM, REACH, subject_of_test(test_id)) as tx:
         test = tx.ab_tests.get(test_id)
         if test is None or test.winner is not None or not test.status.is_open:
             return None
@@ -272,11 +272,6 @@ def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
     a, b = (look.a, look.b) if look else rows.look(test.test_id)
     events = look.events if look else rows.events(test.test_id)
     return decided(test, comparison_of(test, a, b), look.at if look else view.now, events)
-
-
-def subject_of(test_id: str) -> str:
-    """Return how the audit log refers to a test."""
-    return f"ab_test:{test_id}"
 
 
 def find_test(view: Reader, test_id: object) -> StoredTest | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import Look, StoredTest, comparison_of
 from sentinelzer0.domain.audit import AuditRecord
+from sentinelzer0.domain.identity import subject_of_test
 from sentinelzer0.kernel import Kernel
-from sentinelzer0.mlops.ab_recording import require_test, subject_of
+from sentinelzer0.mlops.ab_recording import require_test
 from sentinelzer0.reports import (
     Column,
     ComparisonChart,
@@ -66,7 +67,7 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
         rows = view.ab_tests.outcomes
         last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
         looks = [*(look for look in view.ab_tests.looks.all(test_id) if look.events < last.events), last]
-        records = view.audit.of_subject(subject_of(test_id))
+        records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
     settings = _settings(test)
     digest = hashlib.sha256(json.dumps([settings, results], sort_keys=True).encode()).hexdigest()
