@@ -398,8 +398,11 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(StorageUnavailableError) as caught:
+    for place, error in (
+        (tmp_path / "file", InvalidInputError),
+        (tmp_path / "file" / "below", StorageUnavailableError),
+    ):
+        with pytest.raises(error) as caught:
             Kernel(place)
         assert str(place) in str(caught.value)
 
