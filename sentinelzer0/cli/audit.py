@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sentinelzer0.domain.audit import AuditRecord
     from sentinelzer0.mlops.audit_trail import AuditReport
 
-app = noun("The audit log: every change and every refusal, provable.")
+app = noun("The audit log: every change and every refused change, provable.")
 
 VERIFIER = "sentinelzer0.maintenance.verify_audit_export"
 _Record = Annotated[int, typer.Argument(metavar="RECORD", help="Its number.", min=0)]

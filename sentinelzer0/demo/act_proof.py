@@ -71,8 +71,9 @@ def play(stage: Stage) -> ProofFacts:
     screen.act(
         5,
         "The proof",
-        "Every step above, and every refusal, is a record of one Merkle tree. Whoever holds a signed checkpoint can "
-        "check the export without this package and without trusting the database.",
+        "Every change above, and every refused change, is a record of one Merkle tree; a read, such as a load, is "
+        "none. Whoever holds a signed checkpoint can check the export without this package and without trusting the "
+        "database.",
     )
     screen.gap()
     audit.checkpoint()

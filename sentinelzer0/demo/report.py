@@ -102,8 +102,14 @@ def _figures(tested: TestFacts, caught: Caught | None, tampered: TamperFacts, pr
     refused = sum(happening.refused for happening in proven.happenings)
     items = [
         Fact("A/B verdict after", tested.decided_after, Unit.COUNT, note="live requests"),
-        Fact("Changed file", len(tampered.refusals), Unit.COUNT, note="attempts, all refused", tone=Tone.GOOD),
-        Fact("Refusals on record", refused, Unit.COUNT),
+        Fact(
+            "Uses of the changed file",
+            len(tampered.refusals),
+            Unit.COUNT,
+            note="tried, all refused; the reads among them leave no record",
+            tone=Tone.GOOD,
+        ),
+        Fact("Refused changes on record", refused, Unit.COUNT, note="in the whole story"),
         Fact(
             "Audit records",
             proven.audit.records,
