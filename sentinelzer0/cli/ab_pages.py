@@ -171,7 +171,7 @@ def _interval(significance: dict[str, Any]) -> Iterator[Block]:
         f"  {values.signed(significance['difference'])}",
     )
     yield line(
-        dim(f"{percent:g} % interval at every look {values.signed(low)} to {values.signed(high)}, "),
+        dim(f"by now {values.signed(low)} to {values.signed(high)}, {percent:g} % at every look, "),
         dim(f"p {significance['p_value']:.2g}, after {significance['total_samples']} outcomes"),
     )
 

@@ -133,8 +133,8 @@ def _why(record: AuditRecord) -> str:
         return record.reason
     low, high = verdict["interval"]
     return (
-        f"F1 score {verdict['model_b']:.3f} against {verdict['model_a']:.3f}; "
-        f"the difference is {low:+.2f} to {high:+.2f}, 95 % at every look"
+        f"when the verdict was reached, after {verdict['samples_a'] + verdict['samples_b']:,} labels: F1 score "
+        f"{verdict['model_b']:.3f} against {verdict['model_a']:.3f}, {low:+.2f} to {high:+.2f}, 95 % at every look"
     )
 
 

@@ -288,12 +288,19 @@ def decided(test: StoredTest, comparison: Comparison, at: datetime, events: int)
         "p_value": comparison.p_value,
         "samples_a": comparison.samples_a,
         "samples_b": comparison.samples_b,
-        "reason": comparison.reason,
+        "reason": _reason_then(comparison),
         "events": events,
         "reached_at": at.isoformat(),
     }
     winner = test.model_b if comparison.winner == "B" else test.model_a
     return replace(test, winner=winner, winner_confidence=comparison.confidence, verdict=verdict)
+
+
+def _reason_then(comparison: Comparison) -> str:
+    """Return the reason as of the verdict: by now the interval may be another one."""
+    counted = comparison.samples_a + comparison.samples_b
+    when = f"when the verdict was reached, after {counted:,} {comparison.metric.unit}, the difference B - A lay between"
+    return comparison.reason.replace("the difference B - A lies between", when)
 
 
 def comparison_of(test: StoredTest, a: ArmStatistics, b: ArmStatistics) -> Comparison:

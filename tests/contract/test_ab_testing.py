@@ -520,7 +520,11 @@ def test_a_verdict_is_reached_on_the_way_latched_and_never_flips(
     assert turned["comparison"]["f1_score"]["winner"] == "A", "the data now say the opposite"
     assert turned["statistical_significance"]["is_significant"]
     assert turned["statistical_significance"]["winner"] == "B"
-    assert turned["recommendation"].startswith("Promote v2, which has the higher F1 score")
+    counted = reached.verdict["samples_a"] + reached.verdict["samples_b"]
+    assert turned["recommendation"].startswith(
+        f"Promote v2, which has the higher F1 score: when the verdict was reached, after {counted:,} labelled requests, "
+        "the difference B - A lay between +"
+    ), "what was shown then, not what the interval is by now"
     done = manager.complete_test(running)
     assert (done["winner"], done["winner_confidence"]) == ("v2", reached.winner_confidence)
     assert actions(kernel, running).count(("ab_test:verdict:reach", "ok")) == 1
