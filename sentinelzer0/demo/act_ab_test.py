@@ -46,7 +46,6 @@ class TestFacts:
 
     Attributes:
         test_id: The test.
-        looks: At every batch that had an interval.
         decided_after: Requests when the verdict was reached.
         results: Of the completed test.
     """
@@ -54,7 +53,6 @@ class TestFacts:
     __test__ = False  # pytest: not a test
 
     test_id: str
-    looks: tuple[Look, ...]
     decided_after: int
     results: dict[str, Any]
 
@@ -70,7 +68,7 @@ def play(stage: Stage) -> TestFacts:
     )
     stage.screen.gap()
     test_id = _start(stage)
-    looks, decided_after = _run(stage, test_id)
+    decided_after = _run(stage, test_id)
     done = stage.workspace.ab_tests.complete_test(test_id, completed_by=TRAINER)
     stage.workspace.ab_tests.report(test_id, stage.root / "ab-test.html")
     significance = done["statistical_significance"]
@@ -85,7 +83,7 @@ def play(stage: Stage) -> TestFacts:
         f"p={significance['p_value']:.1g}, valid at every look",
     )
     stage.promote("v2", "won the A/B test", f"verdict after {decided_after:,} requests read")
-    return TestFacts(test_id, tuple(looks), decided_after, done)
+    return TestFacts(test_id, decided_after, done)
 
 
 def sentence(results: dict[str, Any], decided_after: int) -> str:
@@ -123,13 +121,13 @@ def _start(stage: Stage) -> str:
     return test.test_id
 
 
-def _run(stage: Stage, test_id: str) -> tuple[list[Look], int]:
+def _run(stage: Stage, test_id: str) -> int:
+    """Let the traffic come in and return after how many requests the verdict was reached."""
     screen, tests = stage.screen, stage.workspace.ab_tests
     screen.say("The difference in F1 score, v2 - v1, and the interval it lies in with 95 % at all looks together:")
     screen.gap()
     screen.line((f"{'':>8} {'labels':>6} {'F1':>6} {'F1':>6}", "dim"))
     screen.line((f"{'requests':>8} {'of v2':>6} {'v1':>6} {'v2':>6}  {-REACH:<17}{0:<12}{REACH:>+6}", "dim"))
-    looks: list[Look] = []
     decided_after, served = 0, 0
     due = list(SHOW_AT)
     with screen.working("Replaying live traffic"):
@@ -140,7 +138,6 @@ def _run(stage: Stage, test_id: str) -> tuple[list[Look], int]:
             look = _look(tests.get_test_results(test_id), served)
             if look is None:
                 continue
-            looks.append(look)
             reached = look.winner is not None and not decided_after
             if reached:
                 decided_after = served
@@ -148,7 +145,7 @@ def _run(stage: Stage, test_id: str) -> tuple[list[Look], int]:
                 due = [step for step in due if step > served] or [2 * AB_REQUESTS]
                 note = "verdict" if reached else "all labels" if not tick.requests else ""
                 _show(stage, look, note)
-    return looks, decided_after
+    return decided_after
 
 
 def _serve(stage: Stage, test_id: str, tick: Tick) -> None:

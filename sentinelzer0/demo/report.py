@@ -13,6 +13,7 @@ from sentinelzer0.demo.screen import percent, short
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, SYSTEM, Stage
 from sentinelzer0.domain.deployments import Cause, Deployment
 from sentinelzer0.mlops import __version__
+from sentinelzer0.mlops.ab_report import difference_chart
 from sentinelzer0.reports import (
     CodeBlock,
     Column,
@@ -22,8 +23,6 @@ from sentinelzer0.reports import (
     EventTimeline,
     Fact,
     Facts,
-    IntervalChart,
-    IntervalPoint,
     LineageNode,
     LineageRail,
     LineChart,
@@ -64,7 +63,7 @@ def write(stage: Stage, tested: TestFacts, lived: LiveFacts, tampered: TamperFac
     caught = lived.caught
     sections = (
         Section("In short", (_figures(tested, caught, tampered, proven),)),
-        _ab_section(tested),
+        _ab_section(stage, tested),
         _live_section(lived),
         _traffic_section(stage, lived),
         _versions_section(stage),
@@ -126,22 +125,9 @@ def _figures(tested: TestFacts, caught: Caught | None, tampered: TamperFacts, pr
     return Facts(tuple(items))
 
 
-def _ab_section(tested: TestFacts) -> Section:
+def _ab_section(stage: Stage, tested: TestFacts) -> Section:
     results = tested.results
-    points = tuple(
-        IntervalPoint(look.requests, look.value_b - look.value_a, look.low, look.high, look.labelled)
-        for look in tested.looks
-    )
-    chart = IntervalChart(
-        title="Difference in F1 score, v2 minus v1",
-        points=points,
-        control="v1",
-        challenger="v2",
-        metric="F1 score",
-        unit=Unit.POINTS,
-        min_samples=results["statistical_significance"]["min_samples"],
-        x_label="live requests",
-    )
+    chart = difference_chart(stage.workspace.kernel, tested.test_id)
     a, b = results["metrics_a"], results["metrics_b"]
     rows = (
         ("Requests", a["total_requests"], b["total_requests"]),
@@ -152,9 +138,10 @@ def _ab_section(tested: TestFacts) -> Section:
     )
     counts = Table("What the labels said", (Column(" "), Column("v1", Unit.COUNT), Column("v2", Unit.COUNT)), rows)
     kind = VerdictKind.GOOD if results["winner"] == "v2" else VerdictKind.UNDECIDED
+    blocks = (Verdict(kind, sentence(results, tested.decided_after), label="Decided"), chart, counts)
     return Section(
         "v2 against v1",
-        (Verdict(kind, sentence(results, tested.decided_after), label="Decided"), chart, counts),
+        tuple(block for block in blocks if block is not None),
         intro=f"{percent(SHARE)} of the hosts met v2. Half the labels came more than 200 requests late. The interval holds at every "
         "look at once, so looking early costs nothing and the verdict never flips.",
     )

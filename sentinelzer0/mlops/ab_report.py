@@ -9,7 +9,7 @@ from typing import Any
 from sentinelzer0.domain.ab_tests import Look, StoredTest, comparison_of
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.identity import subject_of_test
-from sentinelzer0.kernel import Kernel
+from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.mlops.ab_recording import require_test
 from sentinelzer0.reports import (
     Column,
@@ -63,10 +63,7 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
         results: Its results.
     """
     with kernel.read() as view:
-        test = require_test(view, test_id)
-        rows = view.ab_tests.outcomes
-        last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
-        looks = [*(look for look in view.ab_tests.looks.all(test_id) if look.events < last.events), last]
+        test, looks = _looks(view, test_id)
         records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
     settings = _settings(test)
@@ -75,32 +72,61 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
         title=test.test_name,
         subtitle=f"A/B test {test.test_id}: {test.model_a} (control) against {test.model_b} (challenger)",
         sections=(
-            Section("Evidence", tuple(_evidence(test, looks, results))),
+            Section("Evidence", (_evidence(test, looks, results),)),
             Section("Arms", tuple(_arms(test, results))),
             Section("Settings", (_settings_table(settings), *(Paragraph(f"Warning: {w}") for w in test.warnings))),
             Section("What happened", tuple(_history(records))),
         ),
         generated_at=now,
-        verdict=_verdict(test, results),
+        verdict=_verdict(test, looks, results),
         settings_digest=digest,
     )
     return render(document)
 
 
-def _verdict(test: StoredTest, results: dict[str, Any]) -> Verdict:
+def difference_chart(kernel: Kernel, test_id: str) -> IntervalChart | None:
+    """Return the chart of the primary metric's difference over the looks, None when there are too few for one."""
+    with kernel.read() as view:
+        return _chart(*_looks(view, test_id))
+
+
+def _looks(view: Reader, test_id: str) -> tuple[StoredTest, list[Look]]:
+    """Return a test and its looks, the last one as of now."""
+    rows = view.ab_tests.outcomes
+    last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
+    kept = [look for look in view.ab_tests.looks.all(test_id) if look.events < last.events]
+    return require_test(view, test_id), [*kept, last]
+
+
+def _verdict(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> Verdict:
     kind = VerdictKind.UNDECIDED
     if test.winner is not None:
         kind = VerdictKind.GOOD if test.winner == test.model_b else VerdictKind.BAD
     decided = test.verdict.get("reached_at")
     detail = results["statistical_significance"]["reason"]
     if decided is not None:
-        detail = (
-            f"Decided at {decided[:16].replace('T', ' ')} UTC after {test.verdict['events']:,} outcomes and labels."
-        )
+        detail = f"Decided at {decided[:16].replace('T', ' ')} UTC{_requests_then(test, looks)}."
     return Verdict(kind, results["recommendation"], detail, label="Decided" if decided is not None else "")
 
 
-def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> list[Block]:
+def _requests_then(test: StoredTest, looks: list[Look]) -> str:
+    """Say after how many requests the verdict was reached, and how many of them counted for its metric."""
+    look = next((look for look in looks if look.events == test.verdict["events"]), None)
+    if look is None:
+        return ""
+    counted = test.verdict["samples_a"] + test.verdict["samples_b"]
+    requests = look.a.requests + look.b.requests
+    labelled = f", {counted:,} of them labelled" if test.primary_metric.unit != "requests" else ""
+    return f" after {requests:,} requests{labelled}"
+
+
+def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> Block:
+    chart = _chart(test, looks)
+    reason = results["statistical_significance"]["reason"]
+    return Paragraph(f"Too few outcomes for a chart. {reason}") if chart is None else chart
+
+
+def _chart(test: StoredTest, looks: list[Look]) -> IntervalChart | None:
     name = _NAMES[test.primary_metric]
     points = []
     for look in looks:
@@ -109,11 +135,10 @@ def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> l
             samples = min(found.samples_a, found.samples_b)
             points.append(IntervalPoint(samples, found.difference, *found.interval, samples))
     points.sort(key=lambda point: float(point.samples))
-    significance = results["statistical_significance"]
     if len(points) < 2:
-        return [Paragraph(f"Too few outcomes for a chart. {significance['reason']}")]
+        return None
     measured_in = Unit.MILLISECONDS if test.primary_metric is Metric.AVG_LATENCY_MS else Unit.POINTS
-    chart = IntervalChart(
+    return IntervalChart(
         title=f"Difference in {name}",
         points=tuple(points),
         control=test.model_a,
@@ -122,10 +147,9 @@ def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> l
         unit=measured_in,
         higher_is_better=test.primary_metric.direction is Direction.HIGHER,
         confidence=1.0 - test.significance_threshold,
-        min_samples=significance["min_samples"],
+        min_samples=comparison_of(test, looks[-1].a, looks[-1].b).min_samples,
         x_label=f"{test.primary_metric.unit} of the smaller arm",
     )
-    return [chart]
 
 
 def _arms(test: StoredTest, results: dict[str, Any]) -> list[Block]:

@@ -75,7 +75,8 @@ def _outcome(chart: IntervalChart, band: RunningBand) -> str:
         first = chart.points[band.decided]
         where = "" if not isinstance(first.x, datetime) else f", {position(first.x)}"
         outcome = (
-            f"{_finding(chart, band)}: the band first left {reference} at {first.samples:,} samples per arm{where}."
+            f"{_finding(chart, band)}: the first look with enough samples that excludes {reference} came at "
+            f"{first.samples:,} samples per arm{where}."
         )
     if band.drifted is not None:
         outcome += (
@@ -202,11 +203,12 @@ def _minimum(band: RunningBand, plot: Plot, xs: Sequence[float]) -> Markup | Non
         return None
     x = plot.x(xs[band.first_valid])
     late = x > (plot.left + plot.right) / 2
+    y, zero = plot.bottom - 7, plot.y(0)
+    if y - LINE < zero < y + 6:
+        y = zero - 8  # the words stand above the line, not on it
     return join(
         line(x, plot.top, x, plot.bottom, "neutral", dash="1 3", width=1.5),
-        text(
-            x + (-6 if late else 6), plot.bottom - 7, "minimum sample", class_="halo", anchor="end" if late else "start"
-        ),
+        text(x + (-6 if late else 6), y, "minimum sample", class_="halo", anchor="end" if late else "start"),
     )
 
 
@@ -274,7 +276,7 @@ def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]
     if band.decided is not None:
         tone = "good" if band.above is chart.higher_is_better else "bad"
         flag = el("path", d="M6 2L20 2L13 13Z", fill="currentColor", class_=tone)
-        items.append((swatch(flag), "decision at the first crossing, latched"))
+        items.append((swatch(flag), "decision, latched: the first look with enough samples that decides"))
     return items
 
 

@@ -146,6 +146,11 @@ class TestStory:
         (after,) = run.found(r"The verdict was reached after ([\d,]+) requests")
         assert number(after) < AB_REQUESTS
         assert test.verdict["events"] <= 2 * number(after), "outcomes and labels up to then"
+        counted = test.verdict["samples_a"] + test.verdict["samples_b"]
+        page, story_page = ((run.root / name).read_text(encoding="utf-8") for name in ("ab-test.html", "report.html"))
+        assert f"after {after} requests, {counted:,} of them labelled" in page
+        said = r"F1 score, v2 minus v1: [^<\"]+ samples per arm\."
+        assert set(re.findall(said, page)) == set(re.findall(said, story_page)) != set()
 
     def test_the_interval_narrows(self, run: Run) -> None:
         bars = re.findall(r"\[([-|═●]{33})\]", run.out)

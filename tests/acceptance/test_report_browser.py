@@ -139,7 +139,7 @@ def test_every_picture_has_its_sentence_as_name(open_page: Any, report: Path) ->
     names = page.evaluate(NAMES)
     assert len(names) == 10
     assert all(name.endswith(".") and len(name) > 30 for name in names)
-    assert page.get_by_role("img", name="the band first left zero").count() == 1
+    assert page.get_by_role("img", name="the first look with enough samples that excludes zero").count() == 1
 
 
 def test_the_keyboard_reaches_table_and_csv_with_visible_focus(open_page: Any, report: Path) -> None:

@@ -115,7 +115,8 @@ def sentence(chart: IntervalChart) -> str:
 def test_the_sentence_names_the_first_crossing_and_the_latched_verdict() -> None:
     said = sentence(interval(CROSSING))
     assert "Error rate, v2 minus v1: +5.00 pp, 95 % confidence sequence +2.00 pp to +12.00 pp" in said
-    assert "v2 is better: the band first left zero at 300 samples per arm" in said
+    assert "v2 is better: the first look with enough samples that excludes zero came at 300 samples per arm." in said
+    assert "first left" not in said, "it may have left earlier, with too few samples"
     assert "v2 is worse" in sentence(interval(CROSSING, higher_is_better=False))
 
 
@@ -127,7 +128,8 @@ def test_the_sentence_for_no_verdict() -> None:
 
 def test_the_sentence_for_a_margin_and_for_a_drift() -> None:
     margin = interval(CROSSING, decide_against=-0.05, threshold=Threshold(-0.05, "margin"))
-    assert "v2 is within the margin: the band first left \N{MINUS SIGN}5 pp" in sentence(margin)
+    assert "v2 is within the margin: the first look" in sentence(margin)
+    assert "that excludes \N{MINUS SIGN}5 pp came at 300 samples" in sentence(margin)
     drifted = interval([*CROSSING, (-0.3, -0.4, -0.2)])
     assert "v2 is better" in sentence(drifted)
     assert "The effect drifted at 600 samples per arm" in sentence(drifted)
@@ -151,8 +153,8 @@ def test_the_decision_mark_stands_at_the_first_crossing() -> None:
     }
     [flag] = re.findall(r'class="good"><path d="M([\d.]+) ', html)
     assert float(flag) == pytest.approx(ticks["300"], abs=0.11)
-    assert "decision at the first crossing" in html
-    assert "decision at the first crossing" not in render_fragment(interval(CROSSING[:2]))
+    assert "decision, latched" in html
+    assert "decision, latched" not in render_fragment(interval(CROSSING[:2]))
 
 
 def test_a_line_sentence_names_the_first_crossing() -> None:
@@ -307,3 +309,11 @@ def test_impossible_values_are_refused_by_name(build: object) -> None:
     with pytest.raises((InvalidInputError, InvalidMetricError)) as refusal:
         build()  # type: ignore[operator]
     assert refusal.value.message.endswith((".", ")."))
+
+
+@pytest.mark.parametrize("low", [0.0, 0.002, 0.005, 0.01, 0.05, -0.02, -0.1])
+def test_the_minimum_sample_keeps_clear_of_the_zero_line(low: float) -> None:
+    html = render_fragment(interval([(0.1, low, 0.3)] * 6))
+    [label] = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>minimum sample<', html)]
+    zero = float(re.findall(r'<path d="M[\d.]+ ([\d.]+)L[^"]*" class="zero"', html)[0])
+    assert not label - 10 < zero < label + 4
