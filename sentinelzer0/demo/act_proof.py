@@ -13,8 +13,6 @@ from sentinelzer0.domain.audit import AuditRecord, Outcome
 from sentinelzer0.maintenance import verify_audit_export
 from sentinelzer0.mlops.audit_trail import AuditReport
 
-EXPORT = "audit-export"
-
 _WORDS = {
     "workspace:create:done": "creates the workspace",
     "policy:rules:install": "puts a policy in force",
@@ -56,11 +54,13 @@ class ProofFacts:
 
     Attributes:
         audit: Result of the verification inside.
+        export: The export's directory, relative to the workspace.
         verifier_said: What the stand-alone verifier printed.
         happenings: The timeline, oldest first.
     """
 
     audit: AuditReport
+    export: str
     verifier_said: str
     happenings: tuple[Happening, ...]
 
@@ -85,10 +85,11 @@ def play(stage: Stage) -> ProofFacts:
         Mark.DONE if report.intact else Mark.REFUSED,
         detail=f"root {short(report.root)}",
     )
-    said = _check_export(stage)
+    export = f"registry/exports/{report.records}"  # where a rebuild looks for it
+    said = _check_export(stage, export)
     happenings = timeline(audit.records(limit=10_000))
     _show(stage, happenings)
-    return ProofFacts(report, said, happenings)
+    return ProofFacts(report, export, said, happenings)
 
 
 def timeline(records: list[AuditRecord]) -> tuple[Happening, ...]:
@@ -142,9 +143,9 @@ def _place(target: str) -> str:
     return "a share" if target == "canary" else target or "production"
 
 
-def _check_export(stage: Stage) -> str:
+def _check_export(stage: Stage, export: str) -> str:
     """Export, and run the stand-alone verifier as a stranger would: its own process, nothing of ours imported."""
-    directory = stage.root / EXPORT
+    directory = stage.root / export
     stage.workspace.audit.export(directory)
     script = shutil.copy(verify_audit_export.__file__, directory / "verify_audit_export.py")
     key = (stage.root / "registry" / "audit.vkey").read_text(encoding="utf-8").strip()
@@ -154,7 +155,7 @@ def _check_export(stage: Stage) -> str:
     last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
     stage.screen.did(
         "anyone",
-        f"runs {EXPORT}/verify_audit_export.py, which imports nothing of ours",
+        f"runs {export}/verify_audit_export.py, which imports nothing of ours",
         Mark.DONE if done.returncode == 0 else Mark.REFUSED,
         detail=last,
     )

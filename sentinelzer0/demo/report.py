@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sentinelzer0.demo.act_ab_test import SHARE, TestFacts, sentence
 from sentinelzer0.demo.act_poisoned import AT_LEAST, MISSED_LIMIT, WINDOW, Caught, LiveFacts
-from sentinelzer0.demo.act_proof import EXPORT, ProofFacts
+from sentinelzer0.demo.act_proof import ProofFacts
 from sentinelzer0.demo.act_tamper import TamperFacts
 from sentinelzer0.demo.detectors import evaluate
 from sentinelzer0.demo.screen import percent, short
@@ -319,7 +319,7 @@ def _proof_section(proven: ProofFacts) -> Section:
         )
         for happening in proven.happenings
     )
-    command = f'python {EXPORT}/verify_audit_export.py {EXPORT} --vkey "$(cat registry/audit.vkey)"'
+    command = f'python {proven.export}/verify_audit_export.py {proven.export} --vkey "$(cat registry/audit.vkey)"'
     figures = Facts(
         (
             Fact("Records", proven.audit.records, Unit.COUNT),

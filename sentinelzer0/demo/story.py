@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -115,7 +116,7 @@ def _end(screen: Screen, root: Path, path: Path, seconds: float) -> None:
     screen.say("The workspace stays. Try on it:")
     screen.gap()
     for command, what in COMMANDS:
-        screen.line((f"  {_program()} -w {root} {command}", "cyan"))
+        screen.line((f"  {_program()} -w {shlex.quote(str(root))} {command}", "cyan"))
         screen.line((f"      {what}", "dim"))
     screen.gap()
 
@@ -125,7 +126,7 @@ def _program() -> str:
     started = Path(sys.argv[0])
     if started.name not in PROGRAMS:
         return "python -m sentinelzer0"
-    return started.name if shutil.which(started.name) else str(started)
+    return started.name if shutil.which(started.name) else shlex.quote(str(started))
 
 
 COMMANDS = (

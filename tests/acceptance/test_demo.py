@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from sentinelzer0.demo.live import AttackWindow, Service, load, ticks
 from sentinelzer0.demo.screen import Mark, Screen, interval_bar, share_bar, short
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, TRAINER
 from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.maintenance.rebuild import rebuild
 from sentinelzer0.mlops import TestStatus
 from sentinelzer0.workspace import Workspace
 
@@ -64,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "FORCE_COLOR", "XDG_CONFIG_HOME"}}
     environment |= {"HOME": str(place / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "sentinelzer0", "demo"],
+        [sys.executable, "-m", "sentinelzer0", "demo", "--directory", "demo workspace"],
         cwd=place,
         env=environment,
         capture_output=True,
@@ -73,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return Run(done.stdout, done.stderr, place / "demo-workspace")
+    return Run(done.stdout, done.stderr, place / "demo workspace")
 
 
 @pytest.fixture(scope="module")
@@ -235,13 +238,24 @@ class TestStory:
         report = workspace.audit.verify()
         assert report.intact, report.problems
         assert (report.records, report.checkpoints) == (number(run.found(r"verify: (\d+) records intact")[0]), 1)
-        export = run.root / "audit-export"
+        export = run.root / "registry" / "exports" / str(report.records)
         key = (run.root / "registry" / "audit.vkey").read_text(encoding="utf-8").strip()
         command = [sys.executable, "-I", export / "verify_audit_export.py", export, "--vkey", key]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
+    def test_without_its_database_it_comes_back_as_it_was(self, run: Run, workspace: Workspace, tmp_path: Path) -> None:
+        stages = {version.version: version.stage for version in workspace.versions.list_versions()}
+        root = Path(shutil.copytree(run.root, tmp_path / "lost"))
+        for path in root.glob("sentinelzer0.db*"):
+            path.unlink()
+        result = rebuild(root)
+        assert (result.records, result.recovered) == (workspace.audit.verify().records, [])
+        with Workspace.open(root) as again:
+            assert {version.version: version.stage for version in again.versions.list_versions()} == stages
+            assert again.deployments.current().weights == {"v2": 1.0}
+
     def test_the_report_is_one_file_that_asks_for_nothing(self, run: Run, workspace: Workspace) -> None:
-        (path,) = run.found(r"(\S+report\.html)")
+        (path,) = run.found(r"with the charts:\n +(.+report\.html)\n")
         text = (run.root.parent / path).read_text(encoding="utf-8")
         assert not re.search(r"<script|<link|<img|src=|url\((?!#)|https?://(?!www\.w3\.org)", text)
         (event,) = workspace.rollback.get_rollback_history()
@@ -253,10 +267,10 @@ class TestStory:
         self, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: Any
     ) -> None:
         monkeypatch.chdir(run.root.parent)
-        commands = re.findall(r"python -m sentinelzer0 (-w demo-workspace .+)", run.out)
+        commands = re.findall(r"python -m sentinelzer0 (-w 'demo workspace' .+)", run.out)
         assert len(commands) == len(story.COMMANDS)
         for command in commands:
-            assert main(command.split()) == 0, command
+            assert main(shlex.split(command)) == 0, command
             assert capsys.readouterr().out, command
 
 
