@@ -12,7 +12,7 @@ from sentinelzer0.cli.ab_pages import created_page, list_page, recorded_page, re
 from sentinelzer0.cli.blocks import good, line, name
 from sentinelzer0.cli.help import Verb, noun
 from sentinelzer0.cli.session import Session
-from sentinelzer0.errors import ABTestNotFoundError
+from sentinelzer0.errors import ABTestNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from sentinelzer0.mlops.ab_testing import ABTest
@@ -234,6 +234,10 @@ def report(
 ) -> None:
     """Write the report of a test: one HTML file that needs no network."""
     session: Session = ctx.obj
+    if path.suffix.lower() not in ("", ".html", ".htm"):
+        raise InvalidInputError(
+            f"The report is HTML, and {path.name!r} says otherwise.", hint=f"Name it {path.stem}.html."
+        )
     with session.workspace() as workspace:
         written = workspace.ab_tests.report(_id(workspace, test), path)
     session.emit(

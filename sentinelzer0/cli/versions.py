@@ -53,6 +53,7 @@ def create(
     session: Session = ctx.obj
     if not path.exists():
         raise ModelFileNotFoundError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
+    _check_apart(path, session.setting("workspace"))
     facts: dict[str, Any] = {
         "test_metrics": values.pairs(metric, "--metric", numbers=True),
         "validation_metrics": values.pairs(validation_metric, "--validation-metric", numbers=True),
@@ -76,6 +77,18 @@ def create(
             **facts,
         )
     session.emit(made.to_dict(), lambda: _created(made), names=[made.version])
+
+
+def _check_apart(path: Path, location: str) -> None:
+    """Refuse a directory that contains the workspace, which would change while it is copied into itself."""
+    if "://" in location or not path.is_dir():
+        return
+    root = Path(location).resolve()
+    if path.resolve() in (root, *root.parents):
+        raise InvalidInputError(
+            f"The directory {str(path)!r} contains the workspace {str(root)!r} and cannot become a version in it.",
+            hint="Name the directory of the model alone, or keep the workspace elsewhere with --workspace.",
+        )
 
 
 @app.command("list", cls=Verb)

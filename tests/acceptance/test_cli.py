@@ -502,11 +502,22 @@ def test_an_ab_test_from_design_to_report(sz0: Run, fleet: Workspace) -> None:
     assert "Promote v2" in results.out
     assert "●" in results.out
     assert sz0("ab", "complete", "f1", "-q").out == "v2\n"
+    wrong = sz0("ab", "report", "f1", "report.md", "-o", "json")
+    assert (wrong.code, wrong.error["hint"]) == (ExitCode.USAGE, "Name it report.html.")
+    assert not Path("report.md").exists()
     assert sz0("ab", "report", "f1", "report.html").code == 0
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert sz0("ab", "list", "--status", "completed", "-q").out.strip() == test
     Path("rows.jsonl").write_text('{"model_version": "v1"}\n[]\n')
     assert sz0("ab", "record-many", "f1", "rows.jsonl").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("path", [".", "models", "models/.."])
+def test_a_directory_that_contains_the_workspace_is_named_as_what_it_is(sz0: Run, fleet: Workspace, path: str) -> None:
+    done = sz0("versions", "create", path, "v9", "-o", "json")
+    assert done.code == ExitCode.USAGE
+    assert "contains the workspace" in done.error["message"]
+    assert "v9" not in sz0("list", "-q").out.split()
 
 
 def test_an_export_is_verified_by_the_script_beside_it(sz0: Run, fleet: Workspace) -> None:
