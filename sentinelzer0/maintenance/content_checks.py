@@ -12,7 +12,7 @@ from sentinelzer0.errors import IntegrityError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.maintenance.collection import DEFAULT_AGE, collect
 from sentinelzer0.maintenance.report import Check, Status, verdict
-from sentinelzer0.maintenance.state_checks import REPAIR
+from sentinelzer0.maintenance.state_checks import REPAIR, counted
 from sentinelzer0.mlops.integrity import content_of
 from sentinelzer0.mlops.version_facts import immutable_facts
 
@@ -31,19 +31,24 @@ def check_bytes(kernel: Kernel, versions: Sequence[Version], *, deep: bool) -> C
     problems = [problem for version in versions for problem in _byte_problems(kernel, version, deep=deep)]
     size = sum(version.size for version in versions)
     how = "hashed" if deep else "present, not hashed"
-    return verdict("bytes", problems, f"{len(versions)} versions, {size} bytes, {how}.", LOST_BYTES)
+    return verdict(
+        "bytes", problems, f"{counted(len(versions), 'version')}, {counted(size, 'byte')}, {how}.", LOST_BYTES
+    )
 
 
 def check_views(kernel: Kernel, versions: Sequence[Version]) -> Check:
     """Whether ``versions/`` shows every living version, and nothing else under its name."""
     problems = [problem for version in versions for problem in view_problems(kernel, version)]
-    return verdict("readable files", problems, f"{len(versions)} versions are readable by name.", REPAIR, Status.WARN)
+    fine = f"Readable by name: {counted(len(versions), 'version')}."
+    return verdict("readable files", problems, fine, REPAIR, Status.WARN)
 
 
 def check_metadata(kernel: Kernel, versions: Sequence[Version]) -> Check:
     """Whether ``metadata/`` tells the facts of every living version."""
     problems = [problem for version in versions if (problem := metadata_problem(kernel, version))]
-    return verdict("metadata files", problems, f"{len(versions)} files tell the facts.", REPAIR, Status.WARN)
+    return verdict(
+        "metadata files", problems, f"The facts are told by {counted(len(versions), 'file')}.", REPAIR, Status.WARN
+    )
 
 
 def check_orphans(kernel: Kernel) -> Check:
@@ -51,7 +56,8 @@ def check_orphans(kernel: Kernel) -> Check:
     found = collect(kernel, DEFAULT_AGE, dry_run=True)
     problems = []
     if found.blobs:
-        problems.append(f"{len(found.blobs)} blobs ({found.size} bytes) older than {DEFAULT_AGE.days} days are unused")
+        blobs = f"{counted(len(found.blobs), 'blob')} ({counted(found.size, 'byte')})"
+        problems.append(f"older than {DEFAULT_AGE.days} days and unused: {blobs}")
     fix = "Run: sentinelzer0 collect"
     return verdict("unused bytes", problems, f"None older than {DEFAULT_AGE.days} days.", fix, Status.WARN)
 
@@ -60,7 +66,9 @@ def check_temps(kernel: Kernel) -> Check:
     """Whether a crash left temporary files."""
     found = collect(kernel, CRASHED, dry_run=True).temps
     problems = (
-        [f"{len(found)} temporary files are older than {CRASHED.days} day, for example {found[0]}"] if found else []
+        [f"older than {CRASHED.days} day: {counted(len(found), 'temporary file')}, for example {found[0]}"]
+        if found
+        else []
     )
     return verdict("temporary files", problems, "No stale ones.", REPAIR, Status.WARN)
 

@@ -114,11 +114,13 @@ def repair(kernel: Kernel, *, actor: str | Actor = SYSTEM) -> list[str]:
     if done or wrong_tags:
         with kernel.begin(actor, REPAIR, "workspace:this") as tx:
             if wrong_tags:
-                done.append(f"The tag index was built again: {tx.state.rebuild_tag_index()} entries.")
+                done.append(
+                    f"The tag index was built again: {state_checks.counted(tx.state.rebuild_tag_index(), 'tag')}."
+                )
             tx.record(None, "workspace:this", *subjects, detail={"done": done[:1000]})
     temps = collect(kernel, content_checks.CRASHED, temps_only=True, actor=actor).temps
     if temps:
-        done.append(f"{len(temps)} temporary files of crashed programs were removed.")
+        done.append(f"Removed, of crashed programs: {state_checks.counted(len(temps), 'temporary file')}.")
     return done
 
 

@@ -9,6 +9,7 @@ from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.domain.outcomes import Increment, tally
 from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.maintenance.report import Check, verdict
+from sentinelzer0.maintenance.state_checks import counted
 
 SAMPLE = 20
 """So many tests, the newest ones, are added up again."""
@@ -23,7 +24,8 @@ def check_measurements(kernel: Kernel) -> Check:
     with kernel.read() as view:
         sample = view.ab_tests.all()[:SAMPLE]
         problems = [problem for test in sample for problem in measurement_problems(view, test)]
-    fine = f"{len(sample)} A/B tests equal their raw outcomes."
+    whose = f"The statistics of {counted(len(sample), 'A/B test')} equal the raw outcomes."
+    fine = whose if sample else "There is no A/B test."
     return verdict("A/B statistics", problems, fine, "Restore a backup: the measurements of this test are not sound")
 
 

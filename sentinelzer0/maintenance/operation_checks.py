@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.deployments import Deployment
-from sentinelzer0.domain.registry import ApprovalStatus
+from sentinelzer0.domain.identity import DEFAULT_MODEL
+from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus
 from sentinelzer0.domain.versions import ModelStage, Version
 from sentinelzer0.errors import SentinelError
 from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.maintenance.report import Check, Status, verdict
+from sentinelzer0.maintenance.state_checks import counted
 from sentinelzer0.mlops.approvals import as_of_now
 from sentinelzer0.mlops.integrity import hash_in_full
 
@@ -45,19 +48,16 @@ def check_deployments(kernel: Kernel, *, deep: bool) -> Check:
             problems.append(f"{where} is of stage {version.stage}")
         elif deep and (found := hash_in_full(kernel, version)):
             problems.append(f"{where} is not intact: {found[0]}")
-    fine = f"{len(served)} serving versions are there and of stage production." if served else "Nothing serves."
+    fine = f"There, and where they belong: {counted(len(served), 'serving version')}." if served else "Nothing serves."
     return verdict("deployments", problems, fine, "Go back to a known-good version: sentinelzer0 rollback")
 
 
 def check_waivers(kernel: Kernel) -> Check:
     """Whether a version of stage production got there without an approval on record."""
-    problems = []
     with kernel.read() as view:
-        for version in _production(view):
-            entry = view.registry.entry(version.model, version.version)
-            if entry is None:
-                problems.append(f"{version.version} is in production under a waiver: it was never registered")
-    fix = "Adopt it: sentinelzer0 registry register VERSION --stage production"
+        waived = [v for v in _production(view) if view.registry.entry(v.model, v.version) is None]
+    problems = [f"{v.version} is in production under a waiver: it was never registered" for v in waived]
+    fix = f"Adopt it: sentinelzer0 registry register {_first((v.model, v.version) for v in waived)} --stage production"
     return verdict("approvals", problems, "Every production version is registered.", fix, Status.WARN)
 
 
@@ -80,7 +80,8 @@ def check_quarantine(kernel: Kernel) -> Check:
     problems = [
         f"{v.version} since {v.quarantined_at:%Y-%m-%d}: {v.quarantine_reason or 'no reason given'}" for v in held
     ]
-    fix = "Once its cause is known: sentinelzer0 rollback release VERSION --reason …, or archive it"
+    name = _first((v.model, v.version) for v in held)
+    fix = f"Once its cause is known: sentinelzer0 rollback release {name} --reason …, or archive it"
     return verdict("quarantine", problems, "No version is quarantined.", fix, Status.WARN)
 
 
@@ -89,17 +90,18 @@ def check_rechecks(kernel: Kernel) -> Check:
     with kernel.read() as view:
         served = {(d.model, name) for d in current_deployments(view) for name in d.weights}
         since = view.now - RECHECK_PATIENCE
-        problems = [
-            f"{event.to_version} was not hashed again after {event.event_id}: the process ended before"
-            for event in view.rollbacks.unfinished_rechecks()
-            if event.timestamp <= since
-        ]
-        problems += [
-            f"{event.to_version} serves, although its re-hash after {event.event_id} {event.details['recheck']}"
+        undone = [event for event in view.rollbacks.unfinished_rechecks() if event.timestamp <= since]
+        failed = [
+            event
             for event in view.rollbacks.all()
             if str(event.details.get("recheck")).startswith("failed") and (event.model, event.to_version) in served
         ]
-    fix = "Hash it: sentinelzer0 versions verify VERSION; ws.rollback.finish_rechecks() does what was left undone"
+    problems = [f"{e.to_version} was not hashed again after {e.event_id}: the process ended before" for e in undone]
+    problems += [
+        f"{e.to_version} serves, although its re-hash after {e.event_id} {e.details['recheck']}" for e in failed
+    ]
+    name = _first((event.model, event.to_version or "") for event in (*undone, *failed))
+    fix = f"Hash it: sentinelzer0 versions verify {name}; ws.rollback.finish_rechecks() does what was left undone"
     return verdict("re-hashes", problems, "Every full hash promised by a rollback was done.", fix, Status.WARN)
 
 
@@ -109,26 +111,32 @@ def check_requests(kernel: Kernel) -> Check:
         stored = view.registry.requests_with_status(ApprovalStatus.PENDING.value)
         stale = [r for r in (as_of_now(view, item) for item in stored) if r.status is not ApprovalStatus.PENDING]
     problems = [f"{r.request_id} for {r.version} is {r.status} without a decision" for r in stale]
-    fix = "Ask again if it is still wanted: sentinelzer0 registry request VERSION STAGE"
-    fine = f"{len(stored)} requests are open, none ran out."
+    fix = f"Ask again if it is still wanted: sentinelzer0 registry {_asking(stale[0]) if stale else 'request'}"
+    fine = f"Open: {counted(len(stored), 'request')}; none ran out." if stored else "No request is open."
     return verdict("open requests", problems, fine, fix, Status.WARN)
 
 
 def check_health(kernel: Kernel) -> Check:
     """Whether the health of what serves was checked lately and is good."""
-    problems = []
+    problems: list[str] = []
+    unwell: list[tuple[str, str]] = []
     with kernel.read() as view:
-        for deployment in current_deployments(view):
-            for name in deployment.weights:
-                entry = view.registry.entry(deployment.model, name)
-                if entry is None:
-                    problems.append(f"{name} serves {deployment.environment} and has no entry to write its health to")
-                elif entry.last_health_check is None or view.now - entry.last_health_check > FRESH_HEALTH:
-                    problems.append(f"{name} serves {deployment.environment} without a health check in 24 h")
-                elif entry.health_status != "healthy":
-                    problems.append(f"{name} serves {deployment.environment} and is {entry.health_status}")
-    fix = "Check it: sentinelzer0 rollback check-health VERSION"
-    return verdict("health", problems, "What serves was found healthy in the last 24 h.", fix, Status.WARN)
+        serving = [(deployment, name) for deployment in current_deployments(view) for name in deployment.weights]
+        for deployment, name in serving:
+            entry = view.registry.entry(deployment.model, name)
+            if entry is None:
+                problem = "and has no entry to write its health to"
+            elif entry.last_health_check is None or view.now - entry.last_health_check > FRESH_HEALTH:
+                problem = "without a health check in 24 h"
+            elif entry.health_status != "healthy":
+                problem = f"and is {entry.health_status}"
+            else:
+                continue
+            problems.append(f"{name} serves {deployment.environment} {problem}")
+            unwell.append((deployment.model, name))
+    fix = f"Check it: sentinelzer0 rollback check-health {_first(unwell)}"
+    fine = "What serves was found healthy in the last 24 h." if serving else "Nothing serves."
+    return verdict("health", problems, fine, fix, Status.WARN)
 
 
 def check_signing_key(kernel: Kernel) -> Check:
@@ -164,9 +172,9 @@ def check_checkpoint(kernel: Kernel) -> Check:
         uncovered = next((AuditRecord.from_bytes(body) for _, body in view.audit.bodies(size, size + 1)), None)
     if uncovered is not None and now - uncovered.time > FRESH_CHECKPOINT:
         age = (now - uncovered.time).days
-        detail = f"{total - size} records, the oldest {age} days old, are under no signed checkpoint."
+        detail = f"Under no signed checkpoint: {counted(total - size, 'record')}, the oldest {counted(age, 'day')} old."
         return Check("checkpoint", Status.WARN, detail, fix)
-    return Check("checkpoint", Status.PASS, f"The newest covers {size} of {total} records.")
+    return Check("checkpoint", Status.PASS, f"The newest covers {size} of {counted(total, 'record')}.")
 
 
 def check_legacy(kernel: Kernel) -> Check:
@@ -181,7 +189,7 @@ def check_legacy(kernel: Kernel) -> Check:
         }
     problems = [f"{name} was not imported" for path in left if (name := _relative(kernel, path)) not in known]
     fix = f"Run: sentinelzer0 import-legacy {kernel.layout.root}"
-    fine = f"{len(left)} files of version 3.3 are imported and kept." if left else "None are here."
+    fine = f"Imported and kept: {counted(len(left), 'file')}." if left else "None are here."
     return verdict("files of version 3.3", problems, fine, fix, Status.WARN)
 
 
@@ -199,6 +207,20 @@ def current_deployments(view: Reader) -> list[Deployment]:
     """Return the current revision of every model and environment."""
     newest = {(d.model, d.environment): d for d in view.deployments.all()}  # in the order of revisions
     return list(newest.values())
+
+
+def _first(versions: Iterable[tuple[str, str]]) -> str:
+    """Return the first version as it is typed in a command, empty when there is none."""
+    model, version = next(iter(versions), (DEFAULT_MODEL, ""))
+    return version if model == DEFAULT_MODEL else f"{version} --model {model}"
+
+
+def _asking(request: ApprovalRequest) -> str:
+    """Return the command that asks for the same again."""
+    name = _first([(request.model, request.version)])
+    if request.target == "canary":
+        return f"request-canary {name} {request.share:g}"
+    return f"request {name} {request.to_stage}"
 
 
 def _production(view: Reader) -> list[Version]:

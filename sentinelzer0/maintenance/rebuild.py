@@ -28,7 +28,7 @@ from sentinelzer0.kernel import SYSTEM, Clock, Kernel, Layout, SystemClock, repl
 from sentinelzer0.maintenance.doctor import examine, repair
 from sentinelzer0.maintenance.measurement_checks import imported_totals
 from sentinelzer0.maintenance.report import Report, Status
-from sentinelzer0.maintenance.state_checks import check_audit, check_database, check_state
+from sentinelzer0.maintenance.state_checks import check_audit, check_database, check_state, counted
 
 RECOVER = "workspace:version:recover"
 REBUILD = "workspace:catalogue:rebuild"
@@ -101,7 +101,8 @@ def rebuild(directory: str | os.PathLike[str], *, actor: str | Actor = SYSTEM, c
     export = _newest_export(layout, result)
     if export is None and not _described(layout):
         raise InvalidInputError(
-            f"{str(layout.root)!r} has neither an audit export nor metadata files to rebuild from.",
+            f"{str(layout.root)!r} has neither an audit export nor metadata files to rebuild from; an export is looked "
+            f"for in registry/exports/*/{EXPORT}.",
             hint="Restore a backup: sentinelzer0 restore",
         )
     tag = f"{clock.now():%Y%m%dT%H%M%S%f}"
@@ -180,8 +181,8 @@ def _verified(layout: Layout, path: Path, result: Rebuilt) -> Export:
 def _begin_new_log(layout: Layout, result: Rebuilt, aside: Path) -> None:
     """Move the checkpoints of the lost log aside: the new one has another identity and another key."""
     result.problems.append(
-        "No audit export was found: stages, tags, notes, registry, approvals, deployments and history are lost, "
-        "and every version has stage none. A new audit log begins."
+        f"No audit export was found in {str(layout.registry / 'exports' / '*' / EXPORT)!r}: stages, tags, notes, registry, approvals, "
+        "deployments and history are lost, and every version has stage none. A new audit log begins."
     )
     notes = [*sorted(layout.checkpoints.glob("*.note")), layout.registry / "audit.vkey"]
     _move(result, [path for path in notes if path.exists()], aside)
@@ -224,7 +225,7 @@ def _recover_versions(kernel: Kernel, result: Rebuilt, actor: str | Actor) -> No
         result.recovered.append(facts["version"])
     if result.recovered:
         result.problems.append(
-            f"{len(result.recovered)} versions are in no export and came back without stage, tags and notes."
+            f"In no export, and back without stage, tags and notes: {counted(len(result.recovered), 'version')}."
         )
 
 
@@ -271,7 +272,7 @@ def _restore_totals(kernel: Kernel, result: Rebuilt, actor: str | Actor) -> None
             else:
                 lost.append(test_id)
     if lost:
-        result.problems.append(f"What {len(lost)} A/B tests measured is lost: {', '.join(lost[:3])}.")
+        result.problems.append(f"What {counted(len(lost), 'A/B test')} measured is lost: {', '.join(lost[:3])}.")
 
 
 def _described(layout: Layout) -> list[dict[str, Any]]:

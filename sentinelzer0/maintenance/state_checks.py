@@ -27,7 +27,9 @@ def check_audit(kernel: Kernel) -> Check:
         found = AuditTrail(kernel).verify()
     except SentinelError as error:
         return Check("audit log", Status.FAIL, error.message, error.hint or RESTORE)
-    fine = f"{found.records} records give root {found.root[:16]}…; {found.checkpoints} signed checkpoints agree."
+    signed = {0: "no checkpoint was signed yet", 1: "1 signed checkpoint agrees"}
+    agreed = signed.get(found.checkpoints, f"{found.checkpoints} signed checkpoints agree")
+    fine = f"{counted(found.records, 'record')} give root {found.root[:16]}…; {agreed}."
     return verdict("audit log", [text.rstrip(".") for text in found.problems], fine, RESTORE)
 
 
@@ -74,7 +76,17 @@ def check_tags(kernel: Kernel) -> Check:
         for row in wrong
         for model, tag, seq, status in (row,)
     ]
-    return verdict("tag index", problems, f"{len(expected)} entries agree with the versions.", REPAIR)
+    fine = f"It says what the versions say: {counted(len(expected), 'tag')}." if expected else "No version has a tag."
+    return verdict("tag index", problems, fine, REPAIR)
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count and its thing, in the plural where it is one.
+
+    >>> counted(1, "record"), counted(2, "record")
+    ('1 record', '2 records')
+    """
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _shown(key: StateKey) -> str:

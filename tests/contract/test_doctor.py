@@ -171,7 +171,7 @@ def test_the_tag_index_is_checked_and_rebuilt(busy: Kernel) -> None:
     tamper(busy, "DELETE FROM version_tags WHERE tag = 'gru'")
     check = examine(busy).check("tag index")
     assert (check.status, "'gru'" in check.detail) == (Status.FAIL, True)
-    assert repair(busy, actor="ayse") == ["The tag index was built again: 3 entries."]
+    assert repair(busy, actor="ayse") == ["The tag index was built again: 3 tags."]
     assert repair(busy) == []
     assert statuses(busy)["tag index"] == "pass"
     (record,) = AuditTrail(busy).records(limit=1)
@@ -225,9 +225,9 @@ def test_orphans_and_temporary_files_are_found_by_age(busy: Kernel, clock: FakeC
     os.utime(busy.layout.metadata / ".sz0-tmp-1-v1.json", (0, 0))
     clock.advance(days=8)
     report = examine(busy)
-    assert "1 blobs (15 bytes)" in report.check("unused bytes").detail
+    assert "1 blob (15 bytes)" in report.check("unused bytes").detail
     assert report.check("temporary files").status is Status.WARN
-    assert repair(busy) == ["1 temporary files of crashed programs were removed."]
+    assert repair(busy) == ["Removed, of crashed programs: 1 temporary file."]
     assert examine(busy).check("temporary files").status is Status.PASS
     assert examine(busy).check("unused bytes").status is Status.WARN, "collecting is a decision of its own"
 
@@ -239,11 +239,13 @@ def test_a_waiver_a_break_glass_and_a_quarantine_are_told(busy: Kernel, model_fi
     manager.promote_version("v3", "staging")
     manager.promote_version("v3", "production", promoted_by="ayse")
     assert "v3 is in production under a waiver" in examine(busy).check("approvals").detail
+    assert "register v3 --stage production" in examine(busy).check("approvals").fix
     registry.break_glass("v2", "mehmet", "the others miss the new attack")
     check = examine(busy).check("break-glass")
     assert (check.status, "mehmet" in check.detail, "version:default/v2" in check.detail) == (Status.WARN, True, True)
     RollbackManager(manager, registry).execute_rollback("v2", "v1", reason="slow", triggered_by="ayse")
     assert "v2 since" in examine(busy).check("quarantine").detail
+    assert "rollback release v2 --reason" in examine(busy).check("quarantine").fix
     clock.advance(days=31)
     assert examine(busy).check("break-glass").status is Status.PASS
 
@@ -256,9 +258,11 @@ def test_requests_that_ran_out_and_stale_health_are_told(busy: Kernel, clock: Fa
     assert "without a health check" in examine(busy).check("health").detail
     registry.update_health_status("v1", "unhealthy")
     assert "is unhealthy" in examine(busy).check("health").detail
+    assert examine(busy).check("health").fix.endswith("check-health v1"), "what can be typed"
     clock.advance(days=20)
     assert "is expired without a decision" in examine(busy).check("open requests").detail
-    assert "under no signed checkpoint" in examine(busy).check("checkpoint").detail
+    assert examine(busy).check("open requests").fix.endswith("registry request v2 archived")
+    assert "Under no signed checkpoint: 2 records" in examine(busy).check("checkpoint").detail
 
 
 def test_a_deployment_of_something_gone_is_told(busy: Kernel) -> None:
@@ -334,3 +338,12 @@ def test_a_damaged_manifest_does_not_end_the_examination(busy: Kernel) -> None:
     assert report.check("bytes").status is Status.FAIL
     assert report.check("disk").status is Status.PASS
     assert examine(busy, deep=False).checks
+
+
+def test_an_empty_workspace_is_not_said_to_have_what_it_has_not(kernel: Kernel) -> None:
+    said = {check.name: check.detail for check in examine(kernel).checks}
+    assert said["health"] == said["deployments"] == "Nothing serves."
+    assert said["A/B statistics"] == "There is no A/B test."
+    assert said["tag index"] == "No version has a tag."
+    assert said["open requests"] == "No request is open."
+    assert said["audit log"].endswith("; no checkpoint was signed yet.")

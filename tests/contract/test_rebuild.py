@@ -77,7 +77,7 @@ def test_everything_on_record_comes_back_and_the_same_log_goes_on(harm: object, 
     result = rebuild(root, actor="ayse")
     assert (result.records, result.versions, result.recovered) == (len(log), 2, [])
     assert no_failures(result)
-    assert any("A/B tests measured is lost" in problem for problem in result.problems)
+    assert any("What 1 A/B test measured is lost" in problem for problem in result.problems)
     with Workspace.open(root) as ws:
         assert log_of(ws.kernel)[: len(log)] == log
         assert (state_of(ws.kernel), ws.kernel.workspace_id) == (state, identity)
@@ -128,7 +128,8 @@ def test_without_an_export_only_the_catalogue_comes_back(root: Path) -> None:
     lose_database(root)
     result = rebuild(root)
     assert (result.export, result.records, result.recovered) == ("", 0, ["v1", "v2"])
-    assert any("No audit export was found" in problem for problem in result.problems)
+    (said,) = [problem for problem in result.problems if "No audit export was found" in problem]
+    assert str(root / "registry" / "exports") in said, "where it looked"
     assert no_failures(result)
     with Workspace.open(root) as ws:
         assert ws.kernel.workspace_id != identity, "another log must not pass for the lost one"
