@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import StoredTest
-from sentinelzer0.kernel import Kernel, write_json, write_text
+from sentinelzer0.kernel import Kernel, check_path, write_json, write_text
 from sentinelzer0.mlops.ab_lifecycle import ACTIONS
 from sentinelzer0.mlops.ab_recording import REACH, require_test
 from sentinelzer0.mlops.ab_report import html_report
@@ -18,6 +19,16 @@ from sentinelzer0.mlops.tracking import TrackedEvent, Tracker, publish
 FORMAT = "sentinelzer0-ab-test-1"
 
 _log = logging.getLogger("sentinelzer0.mlops.ab_testing")
+
+
+def opened_for(tests_dir: str | os.PathLike[str]) -> Kernel:
+    """Open the workspace of a directory of tests: its parent's when it is named ``ab_tests``, otherwise its own."""
+    given = check_path(tests_dir, "tests_dir")
+    if given.name == "ab_tests":
+        return Kernel(given.parent)
+    kernel = Kernel(given)
+    kernel.layout.keep_ab_tests_in(kernel.layout.root)
+    return kernel
 
 
 def write_results(kernel: Kernel, test_id: str) -> Path:

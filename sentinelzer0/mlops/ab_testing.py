@@ -20,7 +20,7 @@ from sentinelzer0.errors import InvalidInputError, SentinelError
 from sentinelzer0.kernel import Kernel, Reader, check_path, disk_errors, random_salt, write_text
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops import ab_recording as recording
-from sentinelzer0.mlops.ab_publishing import publish_start, publish_verdict, write_results
+from sentinelzer0.mlops.ab_publishing import opened_for, publish_start, publish_verdict, write_results
 from sentinelzer0.mlops.ab_recording import Recorded
 from sentinelzer0.mlops.ab_report import html_report
 from sentinelzer0.mlops.ab_results import results_of
@@ -54,7 +54,7 @@ class ABTestManager:
         kernel: Kernel | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        self.kernel = kernel or Kernel(_workspace_of(tests_dir))
+        self.kernel = kernel or opened_for(tests_dir)
         with disk_errors(f"Making {str(self.tests_dir)!r}"):
             self.tests_dir.mkdir(parents=True, exist_ok=True)
         self._tracker = tracker
@@ -63,7 +63,7 @@ class ABTestManager:
 
     @property
     def tests_dir(self) -> Path:
-        """The directory with the readable files of the tests: ``ab_tests`` of the workspace."""
+        """The directory with the readable files of the tests."""
         return self.kernel.layout.ab_tests
 
     @property
@@ -389,11 +389,6 @@ class ABTestManager:
         except SentinelError as error:
             _log.warning("The verdict of %s will be latched at the next look: %s", test_id, error)
         return recorded
-
-
-def _workspace_of(tests_dir: str | os.PathLike[str]) -> Path:
-    given = check_path(tests_dir, "tests_dir")
-    return given.parent if given.name == "ab_tests" else given
 
 
 def _snapshot(view: Reader, test: StoredTest) -> ABTest:

@@ -1,8 +1,7 @@
 """One relational database: an engine, transactions on the driver's own connection, compiled statements.
 
 Statements are SQLAlchemy Core, compiled once per dialect and then run on the DBAPI connection: measured, that is
-several times cheaper per statement than a Core connection, and the columns need no converters. This module is the
-only place where driver errors are turned into ours.
+several times cheaper per statement than a Core connection, and the columns need no converters.
 """
 
 from __future__ import annotations
@@ -22,20 +21,12 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sentinelzer0.errors import (
-    ConflictError,
-    CorruptWorkspaceError,
-    InvalidInputError,
-    SentinelError,
-    StorageFullError,
-    StorageUnavailableError,
-    require_extra,
-)
+from sentinelzer0.errors import SentinelError, StorageUnavailableError, require_extra
+from sentinelzer0.storage.driver_errors import BUSY_TIMEOUT_S, translated, unstorable
 
 Row = Sequence[Any]
 Compiled = tuple[str, tuple[str, ...] | None, dict[str, Any]]
 """SQL text, order of the parameters (None when they are named), constants among them."""
-BUSY_TIMEOUT_S = 60.0
 IDLE_CONNECTIONS = 8
 _REPEATABLE_READ = 3
 """psycopg's number for it. PostgreSQL's default shows each statement another state; a reader needs one state."""
@@ -43,8 +34,6 @@ _REPEATABLE_READ = 3
 _parents: list[list[Any]] = []
 """Connections inherited through ``fork``: kept so that nothing ever closes them here."""
 
-_DAMAGE = ("malformed", "not a database", "could not decode")
-_READ_ONLY = ("readonly", "unable to open")
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: set[str] = set()
 """Local files that this process must not touch: it was forked with a connection to them."""
@@ -226,7 +215,7 @@ class Database:
             return StorageUnavailableError("Every connection to the database is taken.", hint="Retry.")
         if isinstance(error, DBAPIError):
             error = error.orig
-        return _translated(error, dbapi) if isinstance(error, dbapi.Error) else None
+        return translated(error, dbapi) if isinstance(error, dbapi.Error) else None
 
     @contextmanager
     def translated_errors(self) -> Iterator[None]:
@@ -244,6 +233,11 @@ class Database:
         idle, self._idle = self._idle, []
         for raw in idle:
             raw.close()
+
+    def __del__(self) -> None:
+        """Close what a workspace that nobody closed has left."""
+        if hasattr(self, "_idle"):
+            self.close()
 
     def before_fork(self) -> None:
         """Leave no connection to a local file to the child."""
@@ -318,33 +312,7 @@ def _call(method: Any, sql: str, values: Any) -> Any:
     try:
         return method(sql, values)
     except (OverflowError, UnicodeEncodeError) as error:
-        raise _unstorable(error) from error
-
-
-def _unstorable(error: Exception) -> InvalidInputError:
-    return InvalidInputError(f"A value cannot be stored: {error}.", hint="Use plain text and numbers below 2**63.")
-
-
-def _translated(error: Any, dbapi: Any) -> SentinelError:
-    text = str(error).strip()
-    if isinstance(error, dbapi.DataError):
-        return _unstorable(error)
-    if isinstance(error, dbapi.IntegrityError):
-        return ConflictError(f"Another process wrote the same row first: {text}.", hint="Read again and retry.")
-    # A server's message may quote names and values, so what it means is in its code; SQLite's texts are fixed.
-    code, low = getattr(error, "sqlstate", None), "" if hasattr(error, "sqlstate") else text.lower()
-    if code == "53100" or "is full" in low:
-        return StorageFullError(f"The database cannot grow: {text}.", hint="Free some space; nothing was changed.")
-    if code in {"XX001", "XX002"} or any(sign in low for sign in _DAMAGE):
-        return CorruptWorkspaceError(f"The database is damaged: {text}.", hint="Run: sentinelzer0 doctor")
-    if code == "55P03" or "is locked" in low:
-        return StorageUnavailableError(
-            f"The database stayed locked for {BUSY_TIMEOUT_S:g} s.", hint="Another process holds it: retry."
-        )
-    if code == "25006" or any(sign in low for sign in _READ_ONLY):
-        hint = "Even reading needs that, for its locks: let this user write to the workspace directory."
-        return StorageUnavailableError(f"The database cannot be written: {text}.", hint=hint)
-    return StorageUnavailableError(f"The database does not answer: {text}.", hint="Check it and retry.")
+        raise unstorable(error) from error
 
 
 def _create_engine(url: str, *, durable: bool) -> Engine:

@@ -39,6 +39,10 @@ class Layout:
         self.rollback = root / "rollback"
         self.database = root / DATABASE
 
+    def keep_ab_tests_in(self, directory: Path) -> None:
+        """Keep the readable files of A/B tests in a directory."""
+        self.ab_tests = directory
+
     def keep_registry_in(self, directory: Path) -> None:
         """Keep checkpoints, verifier key and exports in a directory, which may lie outside of the workspace."""
         self.registry = directory

@@ -227,7 +227,7 @@ def test_a_directory_named_ab_tests_belongs_to_its_parent(tmp_path: Path) -> Non
     assert list(own.tests) == []
     elsewhere = own.create_test("A/B of v2", "v1", "v2")
     own.cancel_test(elsewhere.test_id)
-    assert own.tests_dir == tmp_path / "experiments" / "ab_tests"
+    assert own.tests_dir == tmp_path / "experiments"
     assert (own.tests_dir / f"{elsewhere.test_id}.json").is_file(), "it says where the files lie"
     again = ABTestManager(own.tests_dir)
     assert list(again.tests) == [elsewhere.test_id], "and opens the same workspace"
