@@ -201,7 +201,7 @@ def no_way_back(from_version: str) -> NotKnownGoodError:
     return NotKnownGoodError(
         f"There is no known-good version to go back to from {from_version}: no other living version that served "
         f"{PRODUCTION} is free of quarantine and not deprecated.",
-        hint="Name one with to_version, or release a quarantined one.",
+        hint="Name a version to go back to, or release a quarantined one.",
     )
 
 

@@ -129,7 +129,7 @@ def complete(kernel: Kernel, test_id: str, person: str, *, force: bool) -> Store
             raise GateFailedError(
                 f"The test {test.test_name!r} has {counts[0]} outcomes of {test.model_a} and {counts[1]} of "
                 f"{test.model_b}; it needs {test.min_samples} of each.",
-                hint="Record more, cancel it, or complete it with force=True, which declares no winner by itself.",
+                hint="Record more, cancel it, or force its completion, which declares no winner by itself.",
             )
         test = with_verdict(tx, test)
         test, detail = _give_back(tx, test)

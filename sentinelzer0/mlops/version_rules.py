@@ -193,7 +193,7 @@ def check_unreferenced(tx: Transaction, version: Version, *, force: bool) -> Non
     tx.ab_tests.check_in_no_open_test(version.model, version.version)
     if version.stage is ModelStage.PRODUCTION and not force:
         raise InUseError(
-            f"{version.version} is of stage production.", hint="It serves nothing: force=True deletes it nevertheless."
+            f"{version.version} is of stage production.", hint="It serves nothing: forcing the deletion is possible."
         )
 
 

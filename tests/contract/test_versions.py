@@ -444,7 +444,7 @@ def bad_sources(tmp_path: Path) -> Iterator[tuple[str, type[Exception], Any]]:
     (tmp_path / "real").write_bytes(b"x")
     yield "missing", ModelFileNotFoundError, tmp_path / "missing"
     yield "below a file", ModelFileNotFoundError, tmp_path / "real" / "x"
-    yield "nul", ModelFileNotFoundError, "a\0b"
+    yield "nul", InvalidInputError, "a\0b"
     yield "empty path", InvalidInputError, ""
     yield "long", ModelFileNotFoundError, "x" * 10_000
     (tmp_path / "empty").touch()
