@@ -140,12 +140,18 @@ def _run(stage: Stage, test_id: str) -> int:
                 continue
             reached = look.winner is not None and not decided_after
             if reached:
-                decided_after = served
+                decided_after = _decided_after(stage, test_id)
             if reached or served >= due[0] or not tick.requests:
                 due = [step for step in due if step > served] or [2 * AB_REQUESTS]
                 note = "verdict" if reached else "all labels" if not tick.requests else ""
                 _show(stage, look, note)
     return decided_after
+
+
+def _decided_after(stage: Stage, test_id: str) -> int:
+    """Return how many requests the evidence of the verdict holds."""
+    test = stage.workspace.ab_tests.get_test(test_id)
+    return 0 if test is None else int(test.verdict["requests"])
 
 
 def _serve(stage: Stage, test_id: str, tick: Tick) -> None:

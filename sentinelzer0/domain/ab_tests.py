@@ -267,7 +267,7 @@ _PARTICIPLE = {
 }
 
 
-def decided(test: StoredTest, comparison: Comparison, at: datetime, events: int) -> StoredTest:
+def decided(test: StoredTest, comparison: Comparison, at: datetime, *, events: int, requests: int) -> StoredTest:
     """Return the test with its verdict latched; a test that has one, or evidence that carries none, stays as it is.
 
     Args:
@@ -275,6 +275,7 @@ def decided(test: StoredTest, comparison: Comparison, at: datetime, events: int)
         comparison: What the primary metric said.
         at: When it said so.
         events: Outcomes and labels it was based on.
+        requests: Outcomes among them.
     """
     if test.winner is not None or comparison.winner is None:
         return test
@@ -290,6 +291,7 @@ def decided(test: StoredTest, comparison: Comparison, at: datetime, events: int)
         "samples_b": comparison.samples_b,
         "reason": _reason_then(comparison),
         "events": events,
+        "requests": requests,
         "reached_at": at.isoformat(),
     }
     winner = test.model_b if comparison.winner == "B" else test.model_a

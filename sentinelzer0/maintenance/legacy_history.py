@@ -162,7 +162,8 @@ def _add_test(tx: Transaction, test: StoredTest, totals: dict[str, Increment], f
     a, b = rows.look(test.test_id)
     judged = replace(test, warnings=remarks)
     if test.status.is_over:
-        judged = decided(judged, comparison_of(judged, a, b), test.ended_at or tx.now, events)
+        at = test.ended_at or tx.now
+        judged = decided(judged, comparison_of(judged, a, b), at, events=events, requests=events)
     tx.ab_tests.put(judged)
     detail: dict[str, Any] = {
         "file": facts.file,

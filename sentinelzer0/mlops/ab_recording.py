@@ -271,7 +271,8 @@ def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
     look = view.ab_tests.looks.first_decided(test.test_id)
     a, b = (look.a, look.b) if look else rows.look(test.test_id)
     events = look.events if look else rows.events(test.test_id)
-    return decided(test, comparison_of(test, a, b), look.at if look else view.now, events)
+    at, requests = look.at if look else view.now, a.requests + b.requests
+    return decided(test, comparison_of(test, a, b), at, events=events, requests=requests)
 
 
 def find_test(view: Reader, test_id: object) -> StoredTest | None:

@@ -78,7 +78,7 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
             Section("What happened", tuple(_history(records))),
         ),
         generated_at=now,
-        verdict=_verdict(test, looks, results),
+        verdict=_verdict(test, results),
         settings_digest=digest,
     )
     return render(document)
@@ -98,26 +98,22 @@ def _looks(view: Reader, test_id: str) -> tuple[StoredTest, list[Look]]:
     return require_test(view, test_id), [*kept, last]
 
 
-def _verdict(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> Verdict:
+def _verdict(test: StoredTest, results: dict[str, Any]) -> Verdict:
     kind = VerdictKind.UNDECIDED
     if test.winner is not None:
         kind = VerdictKind.GOOD if test.winner == test.model_b else VerdictKind.BAD
     decided = test.verdict.get("reached_at")
     detail = results["statistical_significance"]["reason"]
     if decided is not None:
-        detail = f"Decided at {decided[:16].replace('T', ' ')} UTC{_requests_then(test, looks)}."
+        detail = f"Decided at {decided[:16].replace('T', ' ')} UTC{_requests_then(test)}."
     return Verdict(kind, results["recommendation"], detail, label="Decided" if decided is not None else "")
 
 
-def _requests_then(test: StoredTest, looks: list[Look]) -> str:
+def _requests_then(test: StoredTest) -> str:
     """Say after how many requests the verdict was reached, and how many of them counted for its metric."""
-    look = next((look for look in looks if look.events == test.verdict["events"]), None)
-    if look is None:
-        return ""
     counted = test.verdict["samples_a"] + test.verdict["samples_b"]
-    requests = look.a.requests + look.b.requests
     labelled = f", {counted:,} of them labelled" if test.primary_metric.unit != "requests" else ""
-    return f" after {requests:,} requests{labelled}"
+    return f" after {test.verdict['requests']:,} requests{labelled}"
 
 
 def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> Block:
