@@ -308,7 +308,7 @@ class RollbackManager:
     def finish_rechecks(self, timeout: float | None = None) -> bool:
         """Wait for the full hashes that follow rollbacks on a recent verification.
 
-        Those that a process left behind when it was killed are done here; the next rollback does them too.
+        Those that a process left behind when it was killed are done here; a manager's first rollback does them too.
 
         Args:
             timeout: Most seconds to wait for each; None waits as long as it takes.
@@ -325,7 +325,7 @@ class RollbackManager:
         if "recheck" in event.details:
             self._rechecks.start(event)
         try:
-            self._rechecks.resume()
+            self._rechecks.resume_once()
         except WorkspaceError as error:
             _log.warning("Earlier re-hashes that did not end could not be looked for: %s", error)
         return event

@@ -31,6 +31,7 @@ class Rechecks:
         self._followed = followed
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
+        self._resumed = False
 
     def start(self, event: RollbackEvent) -> None:
         """Hash what a rollback relied on, in a thread; nothing when this process is already at it."""
@@ -51,6 +52,12 @@ class Rechecks:
             unfinished = view.rollbacks.unfinished_rechecks()
         for event in unfinished:
             self.start(event)
+
+    def resume_once(self) -> None:
+        """Resume at the first rollback of this manager: what is promised later, it starts itself."""
+        if not self._resumed:
+            self.resume()
+            self._resumed = True
 
     def wait(self, timeout: float | None) -> bool:
         """Wait for each thread, at most ``timeout`` seconds, and return whether all are done."""
