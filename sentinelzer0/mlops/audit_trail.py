@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,11 +217,6 @@ class AuditTrail:
                 continue
             marks[checkpoint.size] = checkpoint.root
         return marks
-
-
-def root_text(root: bytes) -> str:
-    """Return a root as the checkpoint shows it: base64."""
-    return base64.b64encode(root).decode()
 
 
 def _record_number(value: object, what: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,11 +175,6 @@ def verified(kernel: Kernel, version: Version) -> Iterator[VerifiedModel]:
     """
     manifest = kernel.blobs.manifest(version.digest) if version.kind == ContentKind.DIRECTORY.value else None
     yield VerifiedModel(version.digest, manifest, kernel)
-
-
-def read_all(model: VerifiedModel) -> dict[str, io.BytesIO]:
-    """Return every file of a directory in memory, checked."""
-    return {name: io.BytesIO(model.read(name)) for name in model.names()}
 
 
 def require_version(view: Reader, model: str, version: str) -> Version:
