@@ -233,7 +233,7 @@ def _event_sums(design: Design, arm: Behaviour, rng: np.random.Generator, shape:
 
 def _summed(design: Design, mine: NDArray[np.bool_], values: NDArray[np.generic]) -> Floats:
     """Running sums over the looks of each phase."""
-    streams, events = mine.shape
+    streams = len(mine)
     kept = (values & mine if values.dtype == np.bool_ else values * mine).reshape(streams, -1, design.every)
     per_look = np.count_nonzero(kept, axis=2) if kept.dtype == np.bool_ else kept.sum(axis=2)
     parts = [np.cumsum(per_look[:, looks], axis=1, dtype=np.float64) for looks in design.phases]
