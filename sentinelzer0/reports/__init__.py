@@ -12,8 +12,11 @@ from sentinelzer0.reports.chart_values import (
     ComparisonChart,
     Event,
     EventTimeline,
+    Finding,
     IntervalChart,
     IntervalPoint,
+    Lane,
+    LaneChart,
     LineageNode,
     LineageRail,
     LineChart,
@@ -28,11 +31,13 @@ from sentinelzer0.reports.chart_values import (
 )
 from sentinelzer0.reports.document import render, render_fragment
 from sentinelzer0.reports.page_values import (
+    Aligned,
     CodeBlock,
     Column,
     Document,
     Fact,
     Facts,
+    Panels,
     Paragraph,
     Section,
     Table,
@@ -42,9 +47,9 @@ from sentinelzer0.reports.page_values import (
 
 # fmt: off
 __all__ = [
-    "CodeBlock", "Column", "ComparisonChart", "Document", "Event", "EventTimeline", "Fact", "Facts",
-    "IntervalChart", "IntervalPoint", "LineChart", "LineSeries", "LineageNode", "LineageRail", "Mark", "MetricRow",
-    "Paragraph", "Section", "Table", "Threshold", "Tone", "TrafficChart", "TrafficStep", "Unit", "Verdict",
-    "VerdictKind", "render", "render_fragment",
+    "Aligned", "CodeBlock", "Column", "ComparisonChart", "Document", "Event", "EventTimeline", "Fact", "Facts",
+    "Finding", "IntervalChart", "IntervalPoint", "Lane", "LaneChart", "LineChart", "LineSeries", "LineageNode",
+    "LineageRail", "Mark", "MetricRow", "Panels", "Paragraph", "Section", "Table", "Threshold", "Tone",
+    "TrafficChart", "TrafficStep", "Unit", "Verdict", "VerdictKind", "render", "render_fragment",
 ]
 # fmt: on

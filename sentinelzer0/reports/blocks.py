@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sentinelzer0.reports.aligned import aligned_figures, draw_alignable, panel_figures
 from sentinelzer0.reports.chart_values import (
     ComparisonChart,
     EventTimeline,
     IntervalChart,
+    LaneChart,
     LineageRail,
     LineChart,
     Tone,
@@ -15,10 +17,19 @@ from sentinelzer0.reports.comparison_chart import comparison_figure
 from sentinelzer0.reports.figure import Context, table
 from sentinelzer0.reports.formats import cell, symbol
 from sentinelzer0.reports.html import Child, Markup, el
-from sentinelzer0.reports.interval_chart import interval_figure
-from sentinelzer0.reports.line_chart import line_figure
 from sentinelzer0.reports.lineage import lineage_figure
-from sentinelzer0.reports.page_values import Block, CodeBlock, Fact, Facts, Paragraph, Table, Verdict, VerdictKind
+from sentinelzer0.reports.page_values import (
+    Aligned,
+    Block,
+    CodeBlock,
+    Fact,
+    Facts,
+    Panels,
+    Paragraph,
+    Table,
+    Verdict,
+    VerdictKind,
+)
 from sentinelzer0.reports.timeline import timeline_figure
 from sentinelzer0.reports.traffic_chart import traffic_figure
 
@@ -34,10 +45,12 @@ _VERDICTS = {
 def draw(block: Block, context: Context) -> Markup:
     """Draw any block."""
     match block:
-        case IntervalChart():
-            return interval_figure(block, context)
-        case LineChart():
-            return line_figure(block, context)
+        case IntervalChart() | LineChart() | LaneChart():
+            return draw_alignable(block, context)
+        case Aligned():
+            return aligned_figures(block, context)
+        case Panels():
+            return panel_figures(block, context)
         case TrafficChart():
             return traffic_figure(block, context)
         case ComparisonChart():

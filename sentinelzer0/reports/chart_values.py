@@ -86,12 +86,23 @@ class IntervalPoint:
     low: float
     high: float
     samples: int  # samples of the smaller arm at this look
+    band: tuple[float, float] | None = None  # the running intersection at this look, where the statistics kept it
 
     def __post_init__(self) -> None:
         for name in ("estimate", "low", "high"):
             require_finite(getattr(self, name), name)
         if self.low > self.high:
             raise InvalidMetricError(f"The interval [{self.low}, {self.high}] at {self.x} is upside down.")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found at which look, where the caller knows better than the band, e.g. by a one-sided limit."""
+
+    x: X
+    words: str  # a few words for the flag: "v2 is better"
+    tone: Tone
+    sentence: str = ""  # with circumstances; "" takes words and x
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,9 @@ class IntervalChart:
     threshold: Threshold | None = None  # e.g. the non-inferiority margin
     marks: tuple[Mark, ...] = ()  # ramp steps, settings changes
     x_label: str = ""  # "" means "samples per arm" or "time (UTC)"
+    finding: Finding | None = None  # where the caller knows it
+    read_band: bool = True  # whether a decision is read off the band when no finding is given
+    decides: bool = True  # whether what is found here decides something
 
     def __post_init__(self) -> None:
         require_finite(self.decide_against, "decide_against")
@@ -164,6 +178,29 @@ class LineChart:
         require_one_kind([x for line in self.series for x, _ in line.points], self.title)
         if self.log_y and any(y is not None and y <= 0 for line in self.series for _, y in line.points):
             raise InvalidMetricError(f"{self.title!r} has a logarithmic axis and a value of 0 or less.")
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One thing whose state is watched: from each x on, until the next, it was in that state."""
+
+    name: str
+    states: tuple[tuple[X, str, Tone], ...]  # (from, word, tone); equal neighbours may be repeated
+
+
+@dataclass(frozen=True, slots=True)
+class LaneChart:
+    """States over time, a lane each: shape, word and colour say the same."""
+
+    title: str
+    lanes: tuple[Lane, ...]
+    end: X  # right edge
+    marks: tuple[Mark, ...] = ()
+    x_label: str = ""
+
+    def __post_init__(self) -> None:
+        for lane in self.lanes:
+            require_axis([x for x, _, _ in lane.states], [self.end, *(m.x for m in self.marks)], self.title)
 
 
 @dataclass(frozen=True, slots=True)

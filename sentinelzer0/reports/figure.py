@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
 from sentinelzer0.reports.canvas import NARROW, WIDE, Canvas
 from sentinelzer0.reports.chart_values import Mark, Tone, X
 from sentinelzer0.reports.formats import cell, iso, place, position, symbol
+from sentinelzer0.reports.frame import Frame
 from sentinelzer0.reports.html import Child, Markup, el, join
 from sentinelzer0.reports.page_values import Column
 
@@ -24,6 +25,8 @@ class Context:
     prefix: str
     canvases: tuple[Canvas, ...] = (WIDE, NARROW)
     heading: str = "h3"  # "p" where the host page owns the outline
+    frame: Frame = field(default_factory=Frame)
+    legend: bool = True  # False where a neighbour explains the same encodings and marks
 
 
 @dataclass(frozen=True, slots=True)

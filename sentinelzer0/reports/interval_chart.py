@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sentinelzer0.reports.canvas import (
+    CHARACTER,
     LINE,
     Canvas,
     Plot,
@@ -21,17 +22,21 @@ from sentinelzer0.reports.canvas import (
     text,
     width_of,
 )
-from sentinelzer0.reports.chart_values import IntervalChart, Unit
+from sentinelzer0.reports.chart_values import Finding, IntervalChart, Unit
 from sentinelzer0.reports.figure import Context, Data, Picture, figure
-from sentinelzer0.reports.formats import brief, number, place, position, sentence_case
+from sentinelzer0.reports.formats import brief, position, shorten
+from sentinelzer0.reports.frame import Frame, Room
 from sentinelzer0.reports.html import Markup, el, join
+from sentinelzer0.reports.interval_words import counted, finding, interval_sentence, signed
 from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.running_band import RunningBand, running_band
-from sentinelzer0.reports.scales import Scale, axis_ticks, number_ticks, padded, plain, thinned
+from sentinelzer0.reports.scales import Scale, Tick, axis_ticks, number_ticks, padded, plain, thinned
 from sentinelzer0.reports.theme import BAND_OPACITY, FADED_OPACITY
 from sentinelzer0.reports.x_axis import x_domain, x_title
 
 _HEIGHT = 250.0
+_DECIDES = "decision, latched: the first look with enough samples that decides"
+_SHOWS = "the first look that shows it; decides nothing by itself"
 _WILD_START = 0.1  # share of the x axis that does not stretch the y axis
 
 
@@ -42,68 +47,37 @@ def interval_figure(chart: IntervalChart, context: Context) -> Markup:
         context,
         chart.title,
         interval_sentence(chart, band),
-        lambda canvas, prefix: _picture(chart, band, canvas, prefix),
+        lambda canvas, prefix: _picture(chart, band, canvas, prefix, context.frame),
         _data(chart, band),
-        legend=_legend(chart, band),
-        marks=chart.marks,
-        counted=chart.x_label or "samples per arm",
+        legend=_legend(chart, band) if context.legend else _threshold_key(chart),
+        marks=chart.marks if context.legend else (),
+        counted=counted(chart),
     )
 
 
-def interval_sentence(chart: IntervalChart, band: RunningBand) -> str:
-    """Say what the picture shows."""
+def interval_extent(chart: IntervalChart) -> tuple[float, float] | None:
+    """Return the x domain the chart needs; None without points."""
+    return x_domain([p.x for p in chart.points]) if chart.points else None
+
+
+def interval_room(chart: IntervalChart, canvas: Canvas) -> Room:
+    """Return the room the labels left and right of the plot need."""
     if not chart.points:
-        return "No looks yet."
-    last = chart.points[-1]
-    low, high = band.low[-1], band.high[-1]
-    level = number(chart.confidence, Unit.PERCENT, decimals=0 if chart.confidence * 100 % 1 < 1e-9 else 1)
-    found = (
-        f"{chart.metric}, {chart.challenger} minus {chart.control}: {_signed(last.estimate, chart)}, "
-        f"{level} confidence sequence {_signed(low, chart)} to {_signed(high, chart)}, valid however often one looks. "
-    )
-    return sentence_case(found + _outcome(chart, band))
+        return 0.0, 0.0
+    band = running_band(chart.points, chart.min_samples, chart.decide_against)
+    ticks = _y_ticks(chart, band, canvas)[1]
+    left = max((width_of(tick.label) for tick in ticks), default=0) + 12
+    return left, max(width_of(label, strong=True) for label, _ in _end_labels(chart, band)) + 12
 
 
-def _outcome(chart: IntervalChart, band: RunningBand) -> str:
-    last = chart.points[-1]
-    if band.first_valid is None:
-        return f"No verdict yet: {last.samples:,} of at least {chart.min_samples:,} samples per arm."
-    reference = "zero" if chart.decide_against == 0 else brief(chart.decide_against, chart.unit, signed=True)
-    if band.decided is None:
-        outcome = f"Undecided after {last.samples:,} samples per arm: the band still holds {reference}."
-    else:
-        first = chart.points[band.decided]
-        where = "" if not isinstance(first.x, datetime) else f", {position(first.x)}"
-        outcome = (
-            f"{_finding(chart, band)}: the first look with enough samples that excludes {reference} came at "
-            f"{first.samples:,} samples per arm{where}."
-        )
-    if band.drifted is not None:
-        outcome += (
-            f" The effect drifted at {place(chart.points[band.drifted].x, chart.x_label or 'samples per arm')}: "
-            "later intervals contradict earlier ones, so no single effect fits the whole test."
-        )
-    return outcome
-
-
-def _finding(chart: IntervalChart, band: RunningBand) -> str:
-    good_side = band.above is chart.higher_is_better
-    if chart.decide_against == 0:
-        return f"{chart.challenger} is {'better' if good_side else 'worse'}"
-    return f"{chart.challenger} is {'within' if good_side else 'beyond'} the margin"
-
-
-def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: str) -> Picture:
+def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: str, frame: Frame) -> Picture:
     points = chart.points
     if not points:
         return Picture(60, text(0, 30, "No looks yet."))
     xs = [plain(p.x) for p in points]
-    low_x, high_x = x_domain([p.x for p in points])
-    low_y, high_y = _y_domain(chart, band, xs)
-    y_ticks = number_ticks(low_y, high_y, canvas.y_ticks, chart.unit, signed=True)
-    left = max((width_of(tick.label) for tick in y_ticks), default=0) + 12
-    ends = _end_labels(chart, band)
-    right = canvas.width - max(width_of(label, strong=True) for label, _ in ends) - 12
+    low_x, high_x = frame.x_extent(x_domain([p.x for p in points]))
+    (low_y, high_y), y_ticks = _y_ticks(chart, band, canvas)
+    left, right = frame.edges(canvas, interval_room(chart, canvas))
     x = Scale(low_x, high_x, left, right)
     places = [x(plain(mark.x)) for mark in chart.marks]
     top = 26 + badge_height(badge_rows(places)) + 8
@@ -125,9 +99,14 @@ def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: st
             badges(plot, chart.marks, places),
             None if canvas.narrow else _minimum(band, plot, xs),
             _decision(chart, band, plot, xs),
-            _ends(ends, plot),
+            _ends(_end_labels(chart, band), plot),
         ),
     )
+
+
+def _y_ticks(chart: IntervalChart, band: RunningBand, canvas: Canvas) -> tuple[tuple[float, float], list[Tick]]:
+    low, high = _y_domain(chart, band, [plain(p.x) for p in chart.points])
+    return (low, high), number_ticks(low, high, canvas.y_ticks, chart.unit, signed=True)
 
 
 def _y_domain(chart: IntervalChart, band: RunningBand, xs: Sequence[float]) -> tuple[float, float]:
@@ -193,7 +172,7 @@ def _references(chart: IntervalChart, plot: Plot, canvas: Canvas) -> Markup:
     label = f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit, signed=True)}"
     return join(
         zero,
-        line(plot.left, y, plot.right, y, "limit", dash="6 4", width=1.5),
+        line(plot.left, y, plot.right, y, "limit", dash="2 4", width=1.8),
         None if canvas.narrow else text(plot.left + 6, y - 5, label, class_="halo limit"),
     )
 
@@ -214,22 +193,9 @@ def _minimum(band: RunningBand, plot: Plot, xs: Sequence[float]) -> Markup | Non
 
 def _decision(chart: IntervalChart, band: RunningBand, plot: Plot, xs: Sequence[float]) -> Markup | None:
     drawn: list[Markup] = []
-    if band.decided is not None:
-        x = plot.x(xs[band.decided])
-        class_ = "good" if band.above is chart.higher_is_better else "bad"
-        late = x > (plot.left + plot.right) / 2
-        flag = el(
-            "path", d=path([(x - 7, plot.top), (x + 7, plot.top), (x, plot.top + 11)], close=True), fill="currentColor"
-        )
-        words = text(
-            x + (-11 if late else 11),
-            plot.top + 10,
-            _finding(chart, band),
-            class_="halo strong",
-            anchor="end" if late else "start",
-        )
-        drawn.append(el("g", line(x, plot.top, x, plot.bottom, class_, width=1.5), flag, class_=class_))
-        drawn.append(words)
+    found = finding(chart, band)
+    if found is not None:
+        drawn.append(_flag(found, plot))
     if band.drifted is not None:
         x = plot.x(xs[band.drifted])
         drawn.append(line(x, plot.top, x, plot.bottom, "caution", dash="6 3", width=1.5))
@@ -237,9 +203,22 @@ def _decision(chart: IntervalChart, band: RunningBand, plot: Plot, xs: Sequence[
     return join(drawn)
 
 
+def _flag(found: Finding, plot: Plot) -> Markup:
+    x, tone = plot.x(plain(found.x)), str(found.tone)
+    late = x > (plot.left + plot.right) / 2
+    room = (x - plot.left if late else plot.right - x) - 11
+    shape = path([(x - 7, plot.top), (x + 7, plot.top), (x, plot.top + 11)], close=True)
+    words = shorten(found.words, int(room / (CHARACTER * 1.12)))
+    flag = el("path", d=shape, fill="currentColor")
+    label = text(
+        x + (-11 if late else 11), plot.top + 10, words, class_="halo strong", anchor="end" if late else "start"
+    )
+    return join(el("g", line(x, plot.top, x, plot.bottom, tone, width=1.5), flag, class_=tone), label)
+
+
 def _end_labels(chart: IntervalChart, band: RunningBand) -> list[tuple[str, float]]:
     values = (chart.points[-1].estimate, band.high[-1], band.low[-1])
-    return [(_signed(value, chart), value) for value in values]
+    return [(signed(value, chart), value) for value in values]
 
 
 def _ends(labels: Sequence[tuple[str, float]], plot: Plot) -> Markup:
@@ -248,10 +227,6 @@ def _ends(labels: Sequence[tuple[str, float]], plot: Plot) -> Markup:
         text(plot.right + 8, y, label, class_="strong" if index == 0 else "")
         for index, ((label, _), y) in enumerate(zip(labels, places, strict=True))
     )
-
-
-def _signed(value: float, chart: IntervalChart) -> str:
-    return number(value, chart.unit, signed=True)
 
 
 def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]:
@@ -266,18 +241,19 @@ def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]
         faded = _block(FADED_OPACITY)
         items.append((swatch(faded, line(1, 7, 25, 7, "s1", dash="3 3", width=1.2)), faded_words))
     items.append((swatch(line(1, 7, 25, 7, "zero", width=1.4)), "no difference"))
-    if chart.threshold is not None:
-        items.append(
-            (
-                swatch(line(1, 7, 25, 7, "limit", dash="6 4", width=1.5)),
-                f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit, signed=True)}",
-            )
-        )
-    if band.decided is not None:
-        tone = "good" if band.above is chart.higher_is_better else "bad"
-        flag = el("path", d="M6 2L20 2L13 13Z", fill="currentColor", class_=tone)
-        items.append((swatch(flag), "decision, latched: the first look with enough samples that decides"))
+    items += _threshold_key(chart)
+    found = finding(chart, band)
+    if found is not None:
+        flag = el("path", d="M6 2L20 2L13 13Z", fill="currentColor", class_=str(found.tone))
+        items.append((swatch(flag), _DECIDES if chart.decides else _SHOWS))
     return items
+
+
+def _threshold_key(chart: IntervalChart) -> list[tuple[Markup, str]]:
+    if chart.threshold is None:
+        return []
+    words = f"{chart.threshold.label} {brief(chart.threshold.value, chart.unit, signed=True)}"
+    return [(swatch(line(1, 7, 25, 7, "limit", dash="2 4", width=1.8)), words)]
 
 
 def _block(opacity: float) -> Markup:

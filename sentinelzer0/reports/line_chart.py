@@ -28,6 +28,7 @@ from sentinelzer0.reports.canvas import (
 from sentinelzer0.reports.chart_values import LineChart, LineSeries, Threshold, X
 from sentinelzer0.reports.figure import Context, Data, Picture, figure
 from sentinelzer0.reports.formats import brief, number, place, position, sentence_case
+from sentinelzer0.reports.frame import Frame, Room
 from sentinelzer0.reports.html import Markup, el, join
 from sentinelzer0.reports.page_values import Column
 from sentinelzer0.reports.scales import Scale, Tick, axis_ticks, log_ticks, number_ticks, padded, plain, thinned
@@ -44,12 +45,28 @@ def line_figure(chart: LineChart, context: Context) -> Markup:
         context,
         chart.title,
         line_sentence(chart),
-        lambda canvas, prefix: _picture(chart, canvas, prefix),
+        lambda canvas, prefix: _picture(chart, canvas, prefix, context.frame),
         _data(chart),
         legend=_legend(chart),
-        marks=chart.marks,
+        marks=chart.marks if context.legend else (),
         counted=chart.x_label or "requests",
     )
+
+
+def line_extent(chart: LineChart) -> tuple[float, float] | None:
+    """Return the x domain the chart needs; None without points."""
+    xs: list[X] = sorted((x for s in chart.series for x, _ in s.points), key=plain)
+    return x_domain(xs) if xs else None
+
+
+def line_room(chart: LineChart, canvas: Canvas) -> Room:
+    """Return the room the labels left and right of the plot need."""
+    values = [y for s in chart.series for _, y in s.points if y is not None]
+    if not values:
+        return 0.0, 0.0
+    ticks = _y_ticks(chart, canvas, *_y_domain(chart, values))
+    left = max((width_of(tick.label) for tick in ticks), default=0) + 12
+    return left, max(width_of(number(y, chart.unit), strong=True) for _, y in _last_values(chart)) + 14
 
 
 def line_sentence(chart: LineChart) -> str:
@@ -80,21 +97,24 @@ def _is_bad(y: float, limit: Threshold) -> bool:
     return y > limit.value if limit.bad_above else y < limit.value
 
 
-def _picture(chart: LineChart, canvas: Canvas, prefix: str) -> Picture:
-    xs: list[X] = sorted((x for s in chart.series for x, _ in s.points), key=plain)
-    values = [y for s in chart.series for _, y in s.points if y is not None]
-    if not values:
-        return Picture(60, text(0, 30, "No data yet."))
-    low_x, high_x = x_domain(xs)
-    low_y, high_y = _y_domain(chart, values)
-    y_ticks = _y_ticks(chart, canvas, low_y, high_y)
-    left = max((width_of(tick.label) for tick in y_ticks), default=0) + 12
-    ends = [
+def _last_values(chart: LineChart) -> list[tuple[int, float]]:
+    return [
         (index, known[-1])
         for index, s in enumerate(chart.series)
         if (known := [y for _, y in s.points if y is not None])
     ]
-    right = canvas.width - max(width_of(number(y, chart.unit), strong=True) for _, y in ends) - 14
+
+
+def _picture(chart: LineChart, canvas: Canvas, prefix: str, frame: Frame) -> Picture:
+    xs: list[X] = sorted((x for s in chart.series for x, _ in s.points), key=plain)
+    values = [y for s in chart.series for _, y in s.points if y is not None]
+    if not values:
+        return Picture(60, text(0, 30, "No data yet."))
+    low_x, high_x = frame.x_extent(x_domain(xs))
+    low_y, high_y = _y_domain(chart, values)
+    y_ticks = _y_ticks(chart, canvas, low_y, high_y)
+    ends = _last_values(chart)
+    left, right = frame.edges(canvas, line_room(chart, canvas))
     x = Scale(low_x, high_x, left, right)
     places = [x(plain(mark.x)) for mark in chart.marks]
     top = 26 + badge_height(badge_rows(places)) + 8

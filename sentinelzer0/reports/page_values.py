@@ -23,6 +23,7 @@ from sentinelzer0.reports.chart_values import (
     ComparisonChart,
     EventTimeline,
     IntervalChart,
+    LaneChart,
     LineageRail,
     LineChart,
     Tone,
@@ -112,8 +113,25 @@ class Table:
                 )
 
 
-Chart: TypeAlias = IntervalChart | LineChart | TrafficChart | ComparisonChart | EventTimeline | LineageRail
-Block: TypeAlias = Paragraph | CodeBlock | Verdict | Facts | Table | Chart
+Chart: TypeAlias = IntervalChart | LineChart | LaneChart | TrafficChart | ComparisonChart | EventTimeline | LineageRail
+Alignable: TypeAlias = IntervalChart | LineChart | LaneChart
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Charts one beneath the other over one x axis: a place in one lies above the same place in the next."""
+
+    charts: tuple[Alignable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Small multiples: charts over one x domain, two abreast where there is room."""
+
+    charts: tuple[Alignable, ...]
+
+
+Block: TypeAlias = Paragraph | CodeBlock | Verdict | Facts | Table | Chart | Aligned | Panels
 
 
 @dataclass(frozen=True, slots=True)

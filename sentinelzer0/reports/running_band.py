@@ -30,7 +30,7 @@ class RunningBand:
 
 
 def running_band(points: Sequence[IntervalPoint], min_samples: int, reference: float) -> RunningBand:
-    """Intersect the intervals from the minimum sample on.
+    """Intersect the intervals from the minimum sample on; a band that comes with a look is taken as it is.
 
     Args:
         points: Looks in order.
@@ -45,7 +45,12 @@ def running_band(points: Sequence[IntervalPoint], min_samples: int, reference: f
         lower, upper = point.low, point.high
         if point.samples >= min_samples and first_valid is None:
             first_valid = index
-        elif first_valid is not None and drifted is None:
+        if first_valid is not None and drifted is None and point.band is not None:
+            if point.low <= point.band[1] and point.high >= point.band[0]:
+                lower, upper = point.band
+            else:
+                drifted = index
+        elif first_valid is not None and first_valid < index and drifted is None:
             lower, upper = max(lower, low[-1]), min(upper, high[-1])
             if lower > upper:
                 drifted, lower, upper = index, point.low, point.high

@@ -36,7 +36,7 @@ from sentinelzer0.reports import (
 )
 from sentinelzer0.reports.comparison_chart import comparison_sentence, delta_text, relative_gain
 from sentinelzer0.reports.formats import NBSP
-from sentinelzer0.reports.interval_chart import interval_sentence
+from sentinelzer0.reports.interval_words import interval_sentence
 from sentinelzer0.reports.line_chart import line_sentence
 from sentinelzer0.reports.lineage import rail_rows
 from sentinelzer0.reports.page_values import Column

@@ -1,0 +1,79 @@
+"""Draw charts that share an x domain: one beneath the other with equal edges, or abreast as small multiples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sentinelzer0.reports.canvas import Canvas
+from sentinelzer0.reports.chart_values import IntervalChart, LineChart
+from sentinelzer0.reports.figure import Context
+from sentinelzer0.reports.frame import Frame, Room, widest
+from sentinelzer0.reports.html import Markup, el, join
+from sentinelzer0.reports.interval_chart import interval_extent, interval_figure, interval_room
+from sentinelzer0.reports.lane_chart import lane_extent, lane_figure, lane_room
+from sentinelzer0.reports.line_chart import line_extent, line_figure, line_room
+from sentinelzer0.reports.page_values import Alignable, Aligned, Panels
+from sentinelzer0.reports.scales import plain
+
+
+def draw_alignable(chart: Alignable, context: Context) -> Markup:
+    """Draw one chart."""
+    match chart:
+        case IntervalChart():
+            return interval_figure(chart, context)
+        case LineChart():
+            return line_figure(chart, context)
+        case _:
+            return lane_figure(chart, context)
+
+
+def aligned_figures(block: Aligned, context: Context) -> Markup:
+    """Draw charts over one x axis; all plots begin and end at the same places. The first explains the marks."""
+    rooms = {
+        canvas.name: widest([(0.0, 0.0), *(_room(chart, canvas) for chart in block.charts)])
+        for canvas in context.canvases
+    }
+    frame = Frame(_domain(block.charts), rooms)
+    return join(_draw(block.charts, context, frame))
+
+
+def panel_figures(block: Panels, context: Context) -> Markup:
+    """Draw small multiples in a grid. The first explains the encodings."""
+    return el("div", _draw(block.charts, context, Frame(_domain(block.charts))), class_="panels")
+
+
+def _draw(charts: tuple[Alignable, ...], context: Context, frame: Frame) -> list[Markup]:
+    drawn = []
+    for number, chart in enumerate(charts, start=1):
+        explained = number > 1 and chart.marks == charts[0].marks
+        inner = replace(context, prefix=f"{context.prefix}c{number}", frame=frame, legend=not explained)
+        drawn.append(draw_alignable(chart, inner))
+    return drawn
+
+
+def _domain(charts: tuple[Alignable, ...]) -> tuple[float, float] | None:
+    extents = [extent for chart in charts if (extent := _extent(chart)) is not None]
+    if not extents:
+        return None
+    marks = [plain(mark.x) for chart in charts for mark in chart.marks]
+    return min([*marks, *(low for low, _ in extents)]), max([*marks, *(high for _, high in extents)])
+
+
+def _extent(chart: Alignable) -> tuple[float, float] | None:
+    match chart:
+        case IntervalChart():
+            return interval_extent(chart)
+        case LineChart():
+            return line_extent(chart)
+        case _:
+            return lane_extent(chart)
+
+
+def _room(chart: Alignable, canvas: Canvas) -> Room:
+    match chart:
+        case IntervalChart():
+            return interval_room(chart, canvas)
+        case LineChart():
+            return line_room(chart, canvas)
+        case _:
+            return lane_room(chart, canvas)
