@@ -330,6 +330,7 @@ def _requested(made: ApprovalRequest) -> list[Block]:
     return [
         line(good("✓ "), "asked for ", name(made.version), f" to become {what}{until}"),
         line(dim("request "), strong(made.request_id), indent=2),
+        *_carried(made),
         next_command(f"sz0 approve {made.request_id} --actor SOMEBODY-ELSE"),
     ]
 
@@ -355,7 +356,21 @@ def _pending(page: list[ApprovalRequest], now: datetime) -> list[Block]:
     heads = ("request", "version", "asked for", "by", "when", "expires", ">votes", "notes")
     return [
         Table(heads, rows, wide=(7,)),
+        *(piece for item in page for piece in _carried(item)),
         next_command("sz0 approve REQUEST", "sz0 registry reject REQUEST --reason WHY"),
+    ]
+
+
+def _carried(made: ApprovalRequest) -> list[Block]:
+    """Return the evidence a request carries, a line each."""
+    return [
+        line(
+            good("✓ ") if gate["passed"] else bad("✗ "),
+            name(made.version),
+            f" {gate['gate']}: {gate['detail']}",
+            indent=2,
+        )
+        for gate in made.gates
     ]
 
 

@@ -66,7 +66,7 @@ class ApprovalRequest:
         policy_digest: Digest of the policy it was made under.
         expires_at: When it can no longer be decided or, for a canary, used.
         votes: Approvals so far: ``{"by", "at", "notes", "auth"}``.
-        gates: Results of the automatic gates at the decision.
+        gates: The evidence it carries when it is made; after the decision, the results of the automatic gates.
     """
 
     request_id: str
@@ -155,6 +155,28 @@ class Evidence:
     def from_dict(cls, raw: dict[str, Any]) -> Evidence:
         """Build evidence from :meth:`to_dict`."""
         return cls(**dict(raw) | {"attached_at": datetime.fromisoformat(raw["attached_at"])})
+
+
+AB_VERDICT = "ab-verdict"
+"""The kind of evidence an A/B test attaches to its challengers when it is decided; nobody else can attach it."""
+
+
+def carried_evidence(evidence: Iterable[Evidence], digest: str) -> list[dict[str, Any]]:
+    """Return what speaks for or against some content in the form of gates, of each kind the newest piece.
+
+    Args:
+        evidence: Oldest first.
+        digest: Digest of the content; what was attached to other bytes does not count.
+    """
+    newest = {item.kind: item for item in evidence if item.version_digest == digest}
+    return [
+        {
+            "gate": f"evidence {item.kind}",
+            "passed": item.passed,
+            "detail": f"{item.summary or item.filename} ({item.evidence_id})",
+        }
+        for item in newest.values()
+    ]
 
 
 def passed_kinds(evidence: Iterable[Evidence], digest: str) -> list[str]:

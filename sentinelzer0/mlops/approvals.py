@@ -204,6 +204,7 @@ def new_request(
         digest=found.digest,
         policy_digest=policy.digest,
         expires_at=policy.expiry(tx.now),
+        gates=rules.carried_evidence(tx.registry.evidence(model, version), found.digest),
     )
 
 

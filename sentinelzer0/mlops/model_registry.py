@@ -20,7 +20,7 @@ from sentinelzer0.domain.identity import (
     subject_of_version,
 )
 from sentinelzer0.domain.policies import Policy
-from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Evidence, Target, target_of
+from sentinelzer0.domain.registry import AB_VERDICT, ApprovalRequest, ApprovalStatus, Entry, Evidence, Target, target_of
 from sentinelzer0.domain.versions import ModelStage, last_in_production
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
 from sentinelzer0.kernel import Kernel, check_path
@@ -305,10 +305,15 @@ class ModelRegistry:
 
         Raises:
             VersionNotFoundError: There is no such version.
-            InvalidInputError: ``passed`` is neither True nor False.
+            InvalidInputError: ``passed`` is neither True nor False, or the kind is kept for A/B tests.
         """
         if not isinstance(passed, bool):
             raise InvalidInputError(f"passed is {passed!r:.100}.", hint="Say True or False.")
+        if kind == AB_VERDICT:
+            raise InvalidInputError(
+                f"Evidence of the kind {AB_VERDICT} comes from A/B tests alone.",
+                hint="Run one; it attaches its verdict by itself.",
+            )
         kind, summary = check_label(kind, "kind of evidence"), check_text(summary, "summary")
         check_label(attached_by, "person's name")
         with self.kernel.read() as view:
