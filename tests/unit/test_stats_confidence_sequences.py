@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from sentinelzer0.stats.confidence_sequences import (
     tuned_rho,
 )
 
+PUBLISHED = json.loads((Path(__file__).parents[1] / "vectors" / "confseq_boundaries.json").read_text("utf-8"))
 POINTS = [(0.0, 10.0, 5.0), (7.5, 30.0, 12.0), (-4.0, 30.0, 12.0), (25.0, 100.0, 12.6), (60.0, 400.0, 1.5)]
 TIMES = st.floats(0.0, 1e6)
 LEVELS = st.floats(1e-6, 0.5)
@@ -63,14 +66,16 @@ def test_boundaries_are_where_the_integral_reaches_one_over_alpha(variance: floa
 
 
 def test_published_values_of_the_normal_mixture() -> None:
-    """Values of the reference implementation of Howard et al. (confseq), to the five digits it states."""
-    rho = tuned_rho(100.0, 0.05)
-    assert rho == pytest.approx(12.60056, abs=1e-5)
-    assert log_e_two_sided(10.0, 100.0, rho) == pytest.approx(-0.6510052, abs=1e-5)
-    assert boundary_two_sided(100.0, 0.05, rho) == pytest.approx(30.35209, abs=1e-5)
-    one_sided = tuned_rho(100.0, 2 * 0.05)
-    assert log_e_one_sided(10.0, 100.0, one_sided) == pytest.approx(-0.06502391, abs=1e-5)
-    assert boundary_one_sided(100.0, 0.05, one_sided) == pytest.approx(27.66071, abs=1e-5)
+    """Values of the reference implementation of Howard et al. (confseq), to the tolerance its own tests state."""
+    near, alpha, v, s = PUBLISHED["tolerance"], PUBLISHED["alpha"], PUBLISHED["v"], PUBLISHED["s"]
+    two, one = PUBLISHED["normal"]["two_sided"], PUBLISHED["normal"]["one_sided"]
+    rho = tuned_rho(PUBLISHED["v_opt"], alpha)
+    assert rho == pytest.approx(PUBLISHED["best_rho_two_sided"], abs=near)
+    assert log_e_two_sided(s, v, rho) == pytest.approx(two["log_e"], abs=near)
+    assert boundary_two_sided(v, alpha, rho) == pytest.approx(two["bound"], abs=near)
+    one_sided = tuned_rho(PUBLISHED["v_opt"], 2 * alpha)
+    assert log_e_one_sided(s, v, one_sided) == pytest.approx(one["log_e"], abs=near)
+    assert boundary_one_sided(v, alpha, one_sided) == pytest.approx(one["bound"], abs=near)
 
 
 @given(TIMES, LEVELS, RHOS)
