@@ -59,21 +59,22 @@ def peeked(streams: Streams, metric: str, alpha: float, min_samples: int) -> int
     return int(np.any((p_values(a, b, metric) < alpha) & ready, axis=1).sum())
 
 
-def true_differences(design: Design, metric: str) -> list[Floats]:
-    """For each phase the true difference B - A of the metric over the events up to each look, shape (looks,)."""
-    of_a, of_b = (expected(design, arm) for arm in (design.a, design.b))
-    differences = []
+def expected_sums(design: Design) -> list[tuple[Arm, Arm]]:
+    """For each phase what both arms' sums are on average per request up to each look, shape (looks,)."""
+    phases = []
     for looks in design.phases:
         events = slice(looks.start * design.every, looks.stop * design.every)
-        sums = [
-            Arm({name: np.cumsum(rate[events])[design.every - 1 :: design.every] for name, rate in rates.items()})
-            for rates in (of_a, of_b)
-        ]
-        gap = np.zeros(design.events // design.every)
-        gap[looks] = value(sums[1], metric) - value(sums[0], metric)
-        gap[looks.stop :] = gap[looks.stop - 1]
-        differences.append(gap)
-    return differences
+        arms = []
+        for behaviour in (design.a, design.b):
+            sums = {}
+            for name, rate in expected(design, behaviour).items():
+                so_far = np.cumsum(rate[events]) / np.arange(1, events.stop - events.start + 1)
+                sums[name] = np.zeros(design.events // design.every)
+                sums[name][looks] = so_far[design.every - 1 :: design.every]
+                sums[name][looks.stop :] = so_far[-1]
+            arms.append(Arm(sums))
+        phases.append((arms[0], arms[1]))
+    return phases
 
 
 def expected(design: Design, arm: Behaviour) -> dict[str, Floats]:
