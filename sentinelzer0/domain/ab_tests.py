@@ -30,7 +30,7 @@ from xxhash import xxh3_64_intdigest
 from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, PRODUCTION, check_identifier, check_text
 from sentinelzer0.domain.scalars import real, shown, whole
 from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidNameError
-from sentinelzer0.stats.comparison import Comparison, compare
+from sentinelzer0.stats.comparison import Comparison, Stratum, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric, metric_named
 
 FIRST_LOOK = 20
@@ -307,7 +307,7 @@ def _reason_then(comparison: Comparison) -> str:
 
 def comparison_of(test: StoredTest, a: ArmStatistics, b: ArmStatistics) -> Comparison:
     """Return what the primary metric says at one look."""
-    return compare(a, b, test.primary_metric, test.significance_threshold, test.min_samples)
+    return compare([Stratum(a, b)], test.primary_metric, test.significance_threshold, test.min_samples)
 
 
 def next_look(events: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus, comparison_of
 from sentinelzer0.mlops.ab_values import public_metrics
-from sentinelzer0.stats.comparison import Comparison, compare
+from sentinelzer0.stats.comparison import Comparison, Stratum, compare
 from sentinelzer0.stats.estimators import Metric
 
 COMPARED = (
@@ -46,7 +46,7 @@ def comparisons(test: StoredTest, a: ArmReading, b: ArmReading) -> dict[Metric, 
     others = [metric for metric in COMPARED if metric is not test.primary_metric]
     alpha = test.significance_threshold / len(others)
     found = {
-        metric: compare(a.statistics, b.statistics, metric, alpha, test.min_samples)
+        metric: compare([Stratum(a.statistics, b.statistics)], metric, alpha, test.min_samples)
         for metric in COMPARED
         if metric is not test.primary_metric
     }

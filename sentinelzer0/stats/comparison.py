@@ -1,9 +1,11 @@
 """Two arms, one metric: the difference, an interval that holds at every look, and a verdict in words.
 
-The interval is an asymptotic confidence sequence (:mod:`sentinelzer0.stats.confidence_sequences`) for the
-difference of two linearised means, with all units of both arms as its time. One request has to be one randomised
-unit, under a share of traffic that stays the same. Guards keep the asymptotics honest while counts are small; the
-simulations in ``tests/statistics`` show that with them the error rate holds, and that without them it does not:
+The interval is an asymptotic confidence sequence (:mod:`sentinelzer0.stats.confidence_sequences`; Waudby-Smith et al.,
+"Time-uniform central limit theory and asymptotic confidence sequences", 2024) for the difference of two means or
+linearised ratios, stratified by the phases of the ramp, with information as its time
+(:mod:`sentinelzer0.stats.stratified`). One request has to be one randomised unit. Guards keep the asymptotics honest
+while counts are small; the simulations in ``tests/statistics`` show that with them the error rate holds, and that
+without them it does not:
 
 * Counted metrics carry imagined units in their variance (:mod:`sentinelzer0.stats.estimators`): an arm that has not
   failed yet does not know its error rate exactly.
@@ -18,79 +20,38 @@ simulations in ``tests/statistics`` show that with them the error rate holds, an
 * No verdict before each arm holds ``min_samples`` units, and the boundary is tuned to a much later time, which
   makes it wide at the start.
 
-Each call controls the error of one metric. Declaring on the best of several metrics needs a correction for that.
+Each call controls the error of one metric. Declaring on the best of several metrics needs a correction for that
+(:mod:`sentinelzer0.stats.multiplicity`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import copysign, expm1, inf
 
 from sentinelzer0.errors import InvalidInputError
-from sentinelzer0.stats.confidence_sequences import critical_z, p_value_of_z, tuned_rho
-from sentinelzer0.stats.estimators import (
-    ArmStatistics,
-    Direction,
-    Estimate,
-    Metric,
-    estimate,
-    metric_named,
-)
+from sentinelzer0.stats.confidence_sequences import tuned_rho
+from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Direction, estimate, metric_named
+from sentinelzer0.stats.stratified import Difference, Standardised, Stratum, difference, log_ratio, standardise
+from sentinelzer0.stats.wording import HarmState, harm_reason, missing_for, reason_of, winner_of
+
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Harm",
+    "HarmState",
+    "Stratum",
+    "compare",
+    "conclude",
+    "harm",
+    "minimum_of",
+    "tightest_at",
+]
 
 _TIGHTEST_AT = 10
 _TIGHTEST_AT_LEAST = 1000
 _MEASURED_START = 30
-
-_NAMES = {
-    Metric.ERROR_RATE: "error rate",
-    Metric.ACCURACY: "accuracy",
-    Metric.PRECISION: "precision",
-    Metric.RECALL: "recall",
-    Metric.F1_SCORE: "F1 score",
-    Metric.AVG_LATENCY_MS: "mean latency",
-    Metric.AVG_CONFIDENCE: "mean confidence",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An estimated difference B - A and how far it may be off.
-
-    Attributes:
-        value: In the unit of the metric.
-        standard_error: Standard deviation of the estimate, > 0, guarded as the module describes.
-        lean: What skewness adds to the interval per squared z: to the upper limit when positive, below the lower
-            limit when negative. In the unit of the metric.
-        units: Units of both arms together.
-    """
-
-    value: float
-    standard_error: float
-    lean: float
-    units: int
-
-    def interval(self, alpha: float, rho: float) -> tuple[float, float]:
-        """Limits for the true difference that hold at every look together with probability ``1 - alpha``.
-
-        Args:
-            alpha: Error probability, in (0, 1).
-            rho: Mixture parameter in units, fixed before the first look.
-        """
-        z = critical_z(self.units, alpha, rho)
-        radius, lean = z * self.standard_error, z * z * self.lean
-        return self.value - radius + min(0.0, lean), self.value + radius + max(0.0, lean)
-
-    def p_value(self, rho: float) -> float:
-        """The smallest alpha whose interval excludes 0, valid at every stopping time.
-
-        Args:
-            rho: Mixture parameter in units, the one of the interval.
-        """
-        # The limit next to 0 is |value| - z se - z^2 lean; the z that makes it 0, without cancellation.
-        gap = abs(self.value)
-        lean = max(0.0, -self.lean if self.value > 0.0 else self.lean)
-        se = self.standard_error
-        return p_value_of_z(2.0 * gap / (se + sqrt(se * se + 4.0 * lean * gap)), self.units, rho)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +60,8 @@ class Comparison:
 
     Attributes:
         metric: The metric compared.
-        value_a: Its value in the control; None when undefined there.
-        value_b: Its value in the challenger; None when undefined there.
+        value_a: Its value in the control, standardised over the phases; None when undefined there.
+        value_b: Its value in the challenger, likewise.
         difference: ``value_b - value_a``; None unless both are defined.
         percent_change: The difference in percent of ``value_a``; None when that is 0 or undefined.
         interval: Low and high end for the true difference, valid at all looks together with probability
@@ -110,13 +71,23 @@ class Comparison:
         is_significant: Both arms have their minimum and the interval excludes 0.
         winner: ``"A"`` or ``"B"`` when significant, by the direction of the metric, otherwise None.
         reason: One sentence a person understands.
-        samples_a: Units seen in A (labelled requests for metrics that need labels).
-        samples_b: Units seen in B.
+        samples_a: Units of A (labelled requests for metrics that need labels) in the phases in which both arms have
+            any; all of them while there is no such phase.
+        samples_b: Units of B, likewise.
         alpha: The error probability asked for.
         min_samples: Units each arm has to have before a verdict; at least 30 for measured values.
+        lower: The true difference is above it at every look with probability ``1 - alpha``; None without interval.
+        upper: The true difference is below it at every look with probability ``1 - alpha``; None without interval.
+        p_better: Always-valid one-sided p-value; small shows that B is better, by the direction of the metric.
+        p_worse: The same, small shows that B is worse.
+        lift: Relative difference ``(b - a) / a``; None when ``value_a`` is 0 or undefined.
+        lift_interval: Two-sided limits for the lift at every look, by the logarithm of the ratio; None unless both
+            values are positive.
+        information: Effective units: as precise as this many units of both arms together in an even split.
+        strata: Phases that count.
     """
 
-    metric: Metric
+    metric: AnyMetric
     value_a: float | None
     value_b: float | None
     difference: float | None
@@ -131,19 +102,50 @@ class Comparison:
     samples_b: int
     alpha: float
     min_samples: int
+    lower: float | None = None
+    upper: float | None = None
+    p_better: float = 1.0
+    p_worse: float = 1.0
+    lift: float | None = None
+    lift_interval: tuple[float, float] | None = None
+    information: float = 0.0
+    strata: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """Whether B is worse than A by more than a margin.
+
+    Attributes:
+        state: Violated or passed when proven at one-sided alpha, otherwise pending, or no data.
+        worse_by: By how much B is worse, against the direction of the metric; negative when it is better. In the unit
+            of the metric, or as a share of the control's value when the margin is relative. None while undefined.
+        limit_low: B is worse by more than this at every look with probability ``1 - alpha``; above the margin exactly
+            when the margin is violated. None while it cannot be estimated.
+        limit_high: B is worse by less than this, likewise; below the margin exactly when that is proven.
+        p_harm: Always-valid p-value against "worse by no more than the margin".
+        reason: One sentence a person understands.
+    """
+
+    state: HarmState
+    worse_by: float | None
+    limit_low: float | None
+    limit_high: float | None
+    p_harm: float
+    reason: str
 
 
 def compare(
-    a: ArmStatistics, b: ArmStatistics, metric: Metric | str, alpha: float = 0.05, min_samples: int = 100
+    strata: Sequence[Stratum], metric: AnyMetric | str, alpha: float = 0.05, min_samples: int = 100
 ) -> Comparison:
     """Judge one metric between control and challenger; may be called after every request.
 
-    ``alpha`` and ``min_samples`` have to be fixed before the first look. The interval is tightest when each arm
-    holds ten times its minimum, or 1000 units if that is more; it stays close to that for a factor of ten around.
+    ``alpha`` and ``min_samples`` have to be fixed before the first look. The interval is tightest when an evenly split
+    test holds ten times the minimum per arm, or 1000 units per arm if that is more; it stays close to that for a
+    factor of ten around.
 
     Args:
-        a: Statistics of the control so far.
-        b: Statistics of the challenger so far.
+        strata: Both arms so far, one stratum per phase of the ramp.
         metric: Which metric, by value or name.
         alpha: Probability of a wrong verdict at any look, in (0, 1).
         min_samples: Units each arm has to have before a verdict, >= 1.
@@ -152,107 +154,176 @@ def compare(
         InvalidInputError: Unknown metric, or ``alpha`` or ``min_samples`` out of range.
     """
     metric = metric_named(metric)
-    if min_samples < 1:
-        raise InvalidInputError(f"min_samples is {min_samples}, but an arm needs at least 1.")
-    needed = max(min_samples, _MEASURED_START) if metric.is_measured else min_samples
+    found, values, samples = _read(strata, metric)
+    early = _too_early(metric, samples)
+    return conclude(
+        metric,
+        values,
+        samples,
+        None if early else difference(found),
+        None if early else log_ratio(found),
+        alpha=alpha,
+        min_samples=min_samples,
+        strata=found.strata,
+    )
+
+
+def conclude(
+    metric: AnyMetric,
+    values: tuple[float | None, float | None],
+    samples: tuple[int, int],
+    estimated: Difference | None,
+    ratio: Difference | None,
+    *,
+    alpha: float,
+    min_samples: int,
+    strata: int = 1,
+) -> Comparison:
+    """Put limits, p-values and words to an estimated difference, however it was estimated.
+
+    Args:
+        metric: The metric compared.
+        values: Of A and B; None when undefined.
+        samples: Units of A and B.
+        estimated: The difference B - A; None when it has no standard error.
+        ratio: The difference of the logarithms, for the lift; None when there is none.
+        alpha: Probability of a wrong verdict at any look, in (0, 1).
+        min_samples: Units each arm has to have before a verdict, >= 1.
+        strata: Phases that count; 0 when there is none that both arms share.
+
+    Raises:
+        InvalidInputError: ``alpha`` or ``min_samples`` out of range.
+    """
+    needed = minimum_of(metric, min_samples)
     rho = tuned_rho(tightest_at(min_samples), alpha)
-    of_a, of_b = estimate(a, metric), estimate(b, metric)
-    smaller_arm = min(of_a.n_units, of_b.n_units)
-    if not metric.is_measured:
-        estimated = difference(of_a, of_b)
-    elif smaller_arm >= _MEASURED_START:
-        estimated = difference(of_a, of_b, _pooled_variance(a, b, metric))
-    else:
-        estimated = None
-    interval = estimated.interval(alpha, rho) if estimated else None
-    p_value = estimated.p_value(rho) if estimated else 1.0
-    winner = _winner(metric, interval) if smaller_arm >= needed else None
-    gap = None if of_a.value is None or of_b.value is None else of_b.value - of_a.value
+    value_a, value_b = values
+    gap = None if value_a is None or value_b is None or not strata else value_b - value_a
+    lift = gap / value_a if gap is not None and value_a else None
+    interval = lower = upper = None
+    p_value = above = below = 1.0
+    if estimated is not None:
+        interval, p_value = estimated.interval(alpha, rho), estimated.p_value(rho)
+        one_sided = _one_sided_rho(min_samples, alpha)
+        lower, upper = estimated.one_sided(alpha, one_sided)
+        above, below = estimated.p_values_one_sided(one_sided)
+    better, worse = (above, below) if metric.direction is Direction.HIGHER else (below, above)
+    winner = winner_of(metric, interval) if min(samples) >= needed else None
     return Comparison(
         metric=metric,
-        value_a=of_a.value,
-        value_b=of_b.value,
+        value_a=value_a,
+        value_b=value_b,
         difference=gap,
-        percent_change=100.0 * gap / of_a.value if gap is not None and of_a.value else None,
+        percent_change=None if lift is None else 100.0 * lift,
         interval=interval,
         p_value=p_value,
         confidence=1.0 - p_value,
         is_significant=winner is not None,
         winner=winner,
-        reason=_reason(metric, of_a, of_b, interval, alpha, needed),
-        samples_a=of_a.n_units,
-        samples_b=of_b.n_units,
+        reason=reason_of(metric, values, samples, interval, alpha=alpha, needed=needed, strata=strata),
+        samples_a=samples[0],
+        samples_b=samples[1],
         alpha=alpha,
         min_samples=needed,
+        lower=lower,
+        upper=upper,
+        p_better=better,
+        p_worse=worse,
+        lift=lift,
+        lift_interval=None if ratio is None else _from_logarithms(ratio.interval(alpha, rho)),
+        information=estimated.information if estimated is not None else 0.0,
+        strata=strata,
     )
 
 
-def difference(a: Estimate, b: Estimate, pooled_variance: float = 0.0) -> Difference | None:
-    """The difference B - A of two independent estimates of one metric.
+def harm(
+    strata: Sequence[Stratum],
+    metric: AnyMetric | str,
+    margin: float,
+    alpha: float = 0.05,
+    min_samples: int = 100,
+    *,
+    relative: bool = False,
+) -> Harm:
+    """Judge whether B is worse than A by more than a margin; may be called after every request.
+
+    A relative margin ``m`` is judged by the linear combination ``b - (1 + m) a`` (or ``(1 - m) a - b`` where higher is
+    better) with its own variance: a margin of ``m * a`` would treat the control's value as known.
 
     Args:
-        a: The control.
-        b: The challenger.
-        pooled_variance: A floor: the variance of one unit in both arms together, if the arms do not differ.
+        strata: Both arms so far, one stratum per phase of the ramp.
+        metric: Which metric, by value or name.
+        margin: How much worse is acceptable, >= 0, in the unit of the metric.
+        alpha: Probability of a wrong "violated" at any look, and of a wrong "passed", in (0, 1).
+        min_samples: Units each arm has to have before a verdict, >= 1.
+        relative: The margin is a share of the control's value instead.
 
-    Returns:
-        None while a value or a variance is undefined, or when every unit of both arms is identical.
+    Raises:
+        InvalidInputError: Unknown metric, or an argument out of range.
     """
-    if a.value is None or b.value is None or a.variance_of_one_unit is None or b.variance_of_one_unit is None:
-        return None
-    variance = a.variance_of_one_unit / a.n_units + b.variance_of_one_unit / b.n_units
-    guarded = max(variance, pooled_variance * (1.0 / a.n_units + 1.0 / b.n_units))
-    if guarded <= 0.0:
-        return None
-    third = (b.third_moment_of_one_unit or 0.0) / b.n_units**2 - (a.third_moment_of_one_unit or 0.0) / a.n_units**2
-    lean = 0.5 * third / variance if variance else 0.0
-    return Difference(b.value - a.value, sqrt(guarded), lean, a.n_units + b.n_units)
+    metric = metric_named(metric)
+    if not 0.0 <= margin < inf:
+        raise InvalidInputError(f"A margin is 0 or more, not {margin}.", hint="Use 0.01 for one percentage point.")
+    needed, rho = minimum_of(metric, min_samples), _one_sided_rho(min_samples, alpha)
+    found, values, samples = _read(strata, metric)
+    missing = missing_for(metric, values, samples, needed=needed, strata=found.strata)
+    a, b = found.a.value, found.b.value
+    if a is None or b is None:
+        state = HarmState.NO_DATA if min(samples) == 0 else HarmState.PENDING
+        return Harm(state, None, None, None, 1.0, missing or "")
+    sign, unit = 1.0 if metric.direction is Direction.LOWER else -1.0, abs(a) if relative else 1.0
+    worse_by = sign * (b - a) / unit if unit else None
+    if relative:
+        excess = difference(found, sign + copysign(margin, a), sign)
+    else:
+        excess = difference(found, sign, sign, shift=-margin)
+    if excess is None or _too_early(metric, samples):
+        identical = missing is None and found.a.variance == found.b.variance == 0.0
+        state = HarmState.PASSED if identical else HarmState.PENDING
+        return Harm(state, worse_by, None, None, 1.0, missing or f"The {metric.words} is the same for every request.")
+    low, high = excess.one_sided(alpha, rho)
+    limit_low, limit_high = (end / unit + margin if unit else None for end in (low, high))
+    state = HarmState.PENDING
+    if missing is None and (low > 0.0 or high < 0.0):
+        state = HarmState.VIOLATED if low > 0.0 else HarmState.PASSED
+    reason = missing or harm_reason(metric, state, worse_by, margin, alpha=alpha, relative=relative)
+    return Harm(state, worse_by, limit_low, limit_high, excess.p_values_one_sided(rho)[0], reason)
+
+
+def minimum_of(metric: AnyMetric, min_samples: int) -> int:
+    """Units each arm has to have before a verdict: the minimum asked for, at least 30 for measured values.
+
+    Raises:
+        InvalidInputError: A minimum below 1.
+    """
+    if min_samples < 1:
+        raise InvalidInputError(f"min_samples is {min_samples}, but an arm needs at least 1.")
+    return max(min_samples, _MEASURED_START) if metric.is_measured else min_samples
 
 
 def tightest_at(min_samples: int) -> int:
-    """Units of both arms together at which the interval is tuned to be tightest."""
+    """Effective units at which the interval is tuned to be tightest."""
     return 2 * max(_TIGHTEST_AT * min_samples, _TIGHTEST_AT_LEAST)
 
 
-def _pooled_variance(a: ArmStatistics, b: ArmStatistics, metric: Metric) -> float:
-    together = a.latency + b.latency if metric is Metric.AVG_LATENCY_MS else a.confidence + b.confidence
-    return together.variance or 0.0
+def _one_sided_rho(min_samples: int, alpha: float) -> float:
+    return tuned_rho(tightest_at(min_samples), min(2.0 * alpha, 0.5 + 0.5 * alpha))
 
 
-def _winner(metric: Metric, interval: tuple[float, float] | None) -> str | None:
-    if interval is None or interval[0] <= 0.0 <= interval[1]:
-        return None
-    b_is_higher = interval[0] > 0.0
-    return "B" if b_is_higher == (metric.direction is Direction.HIGHER) else "A"
+def _read(
+    strata: Sequence[Stratum], metric: AnyMetric
+) -> tuple[Standardised, tuple[float | None, float | None], tuple[int, int]]:
+    """Both arms standardised; their values and units, plain ones while no phase has both arms."""
+    found = standardise(strata, metric)
+    if found.strata:
+        return found, (found.a.value, found.b.value), (found.a.units, found.b.units)
+    a, b = (estimate(sum(arms, ArmStatistics()), metric) for arms in ([s.a for s in strata], [s.b for s in strata]))
+    return found, (a.value, b.value), (a.n_units, b.n_units)
 
 
-def _reason(
-    metric: Metric,
-    a: Estimate,
-    b: Estimate,
-    interval: tuple[float, float] | None,
-    alpha: float,
-    min_samples: int,
-) -> str:
-    name, unit = _NAMES[metric], metric.unit
-    empty = [arm for arm, of in (("A", a), ("B", b)) if of.n_units == 0]
-    if empty:
-        return f"No data: {' and '.join(empty)} {'have' if len(empty) == 2 else 'has'} no {unit} yet."
-    if min(a.n_units, b.n_units) < min_samples:
-        return f"Too early to say: A has {a.n_units} and B {b.n_units} of the {min_samples} {unit} each needs."
-    undefined = " and ".join(arm for arm, of in (("A", a), ("B", b)) if of.value is None)
-    if undefined:
-        return f"The {name} of {undefined} is not defined yet: nothing that it is a share of has occurred."
-    if interval is None:
-        return f"The {name} cannot be compared: every value in both arms is identical."
-    low, high = (_shown(metric, end) for end in interval)
-    band = f"the difference B - A lies between {low} and {high} ({100 * (1 - alpha):g} % at every look)"
-    winner = _winner(metric, interval)
-    if winner is None:
-        return f"No difference in {name} is shown yet: {band}."
-    better = "lower" if metric.direction is Direction.LOWER else "higher"
-    return f"{winner} has the {better} {name}: {band}."
+def _too_early(metric: AnyMetric, samples: tuple[int, int]) -> bool:
+    return metric.is_measured and min(samples) < _MEASURED_START
 
 
-def _shown(metric: Metric, value: float) -> str:
-    return f"{value:+.3g} ms" if metric is Metric.AVG_LATENCY_MS else f"{value:+.4f}"
+def _from_logarithms(limits: tuple[float, float]) -> tuple[float, float]:
+    low, high = (expm1(min(limit, 700.0)) for limit in limits)
+    return low, high

@@ -108,7 +108,7 @@ def boundary_one_sided(variance: float, alpha: float, rho: float) -> float:
     return x * sqrt(spread)
 
 
-def critical_z(units: int, alpha: float, rho: float) -> float:
+def critical_z(units: float, alpha: float, rho: float) -> float:
     """How many standard errors an estimate may be off, at every sample size at once: the asymptotic sequence.
 
     ``estimate +- critical_z * standard_error`` is the interval. The fixed-sample value for alpha .05 is 1.96; this
@@ -122,7 +122,7 @@ def critical_z(units: int, alpha: float, rho: float) -> float:
     return boundary_two_sided(units, alpha, rho) / sqrt(units)
 
 
-def p_value_of_z(z: float, units: int, rho: float) -> float:
+def p_value_of_z(z: float, units: float, rho: float) -> float:
     """The always-valid two-sided p-value: the smallest alpha whose :func:`critical_z` is exceeded.
 
     Args:

@@ -13,14 +13,19 @@ are the plain ones. Third moments are carried along because intervals have to al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats.histogram import LatencyHistogram
 from sentinelzer0.stats.moments import NO_VALUES, Confusion, Moments
 
-_IMAGINED = 2
+IMAGINED = 2
+"""Imagined units of each kind, hits and misses, in the variance of a counted metric of one arm."""
+
+_CUSTOM = "custom:"
 
 
 class Direction(StrEnum):
@@ -40,11 +45,12 @@ class Metric(StrEnum):
     F1_SCORE = "f1_score"
     AVG_LATENCY_MS = "avg_latency_ms"
     AVG_CONFIDENCE = "avg_confidence"
+    SLOW_RATE = "slow_rate"
 
     @property
     def direction(self) -> Direction:
         """Which way this metric improves."""
-        lower = self in (Metric.ERROR_RATE, Metric.AVG_LATENCY_MS)
+        lower = self in (Metric.ERROR_RATE, Metric.AVG_LATENCY_MS, Metric.SLOW_RATE)
         return Direction.LOWER if lower else Direction.HIGHER
 
     @property
@@ -57,6 +63,11 @@ class Metric(StrEnum):
         """What is counted as one observation, in words, plural."""
         return _UNITS[self]
 
+    @property
+    def words(self) -> str:
+        """The metric in words, as in "the error rate"."""
+        return _WORDS[self]
+
 
 _UNITS = {
     Metric.ERROR_RATE: "requests",
@@ -66,7 +77,55 @@ _UNITS = {
     Metric.F1_SCORE: "labelled requests",
     Metric.AVG_LATENCY_MS: "requests with a latency",
     Metric.AVG_CONFIDENCE: "requests with a confidence",
+    Metric.SLOW_RATE: "requests",
 }
+
+_WORDS = {
+    Metric.ERROR_RATE: "error rate",
+    Metric.ACCURACY: "accuracy",
+    Metric.PRECISION: "precision",
+    Metric.RECALL: "recall",
+    Metric.F1_SCORE: "F1 score",
+    Metric.AVG_LATENCY_MS: "mean latency",
+    Metric.AVG_CONFIDENCE: "mean confidence",
+    Metric.SLOW_RATE: "share of slow requests",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CustomMetric:
+    """The mean of a value that the application measures itself.
+
+    Attributes:
+        name: Its name in ``custom_metrics``.
+        direction: Which way it improves.
+    """
+
+    name: str
+    direction: Direction
+
+    @property
+    def value(self) -> str:
+        """The name among all metrics, ``custom:`` and the own name."""
+        return _CUSTOM + self.name
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is a mean of measured values: always."""
+        return True
+
+    @property
+    def unit(self) -> str:
+        """What is counted as one observation, in words, plural."""
+        return "requests with this metric"
+
+    @property
+    def words(self) -> str:
+        """The metric in words."""
+        return f"mean {self.name}"
+
+
+AnyMetric: TypeAlias = Metric | CustomMetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +139,11 @@ class ArmStatistics:
         confidence: Moments of the model's confidences.
         confusion: Counts of the labelled requests.
         histogram: Latencies by logarithmic bucket, for quantiles.
+        slow: Requests slower than the service level objective; 0 where there is none.
+        custom: Moments of the values the application measures itself, by name.
 
     Raises:
-        InvalidInputError: Fewer than no failures, or more failures than requests.
+        InvalidInputError: Fewer than no failures or slow requests, or more of them than requests.
     """
 
     requests: int = 0
@@ -91,10 +152,14 @@ class ArmStatistics:
     confidence: Moments = NO_VALUES
     confusion: Confusion = field(default_factory=Confusion)
     histogram: LatencyHistogram = field(default_factory=LatencyHistogram)
+    slow: int = 0
+    custom: Mapping[str, Moments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.failures <= self.requests:
             raise InvalidInputError(f"{self.failures} failures of {self.requests} requests are not possible.")
+        if not 0 <= self.slow <= self.requests:
+            raise InvalidInputError(f"{self.slow} slow ones of {self.requests} requests are not possible.")
 
     def __add__(self, other: ArmStatistics) -> ArmStatistics:
         return ArmStatistics(
@@ -104,6 +169,8 @@ class ArmStatistics:
             self.confidence + other.confidence,
             self.confusion + other.confusion,
             self.histogram + other.histogram,
+            self.slow + other.slow,
+            _added(self.custom, other.custom),
         )
 
     @property
@@ -130,71 +197,108 @@ class Estimate:
     n_units: int
 
 
-def estimate(arm: ArmStatistics, metric: Metric) -> Estimate:
+class Counts(NamedTuple):
+    """What a counted metric of one arm is made of: ``weight * hits / (weight * hits + misses)``.
+
+    Attributes:
+        units: Requests, or labelled requests.
+        hits: Those that count for the metric.
+        misses: Those that count against it; the rest of the units are no part of the ratio.
+        weight: How much a hit weighs: 2 in the F1 score, otherwise 1.
+    """
+
+    units: int
+    hits: int
+    misses: int
+    weight: int
+
+
+def estimate(arm: ArmStatistics, metric: AnyMetric) -> Estimate:
     """Read one metric off the statistics of one arm.
 
     Args:
         arm: The arm, or the sum of several.
         metric: What to estimate.
     """
+    if metric.is_measured:
+        moments = moments_of(arm, metric)
+        return Estimate(moments.mean, moments.variance, moments.third_moment, moments.count)
+    units, hits, misses, weight = counts_of(arm, metric)
+    total = weight * hits + misses
+    if total == 0:
+        return Estimate(None, None, None, units)
+    more_hits, more_misses = hits + IMAGINED, misses + IMAGINED
+    more_total = weight * more_hits + more_misses
+    ratio = weight * more_hits / more_total
+    up, down = weight * (1.0 - ratio), -ratio
+    squares = up * up * more_hits + down * down * more_misses
+    cubes = up**3 * more_hits + down**3 * more_misses
+    variance = squares * units / (total * more_total)
+    return Estimate(weight * hits / total, variance, cubes * units**2 / (total**2 * more_total), units)
+
+
+def counts_of(arm: ArmStatistics, metric: AnyMetric) -> Counts:
+    """What a counted metric is made of.
+
+    Args:
+        arm: The arm, or the sum of several.
+        metric: One that is not measured.
+    """
     match metric:
         case Metric.ERROR_RATE:
-            return _proportion(arm.failures, arm.requests, arm.requests)
-        case Metric.AVG_LATENCY_MS:
-            return _mean(arm.latency)
-        case Metric.AVG_CONFIDENCE:
-            return _mean(arm.confidence)
+            return Counts(arm.requests, arm.failures, arm.requests - arm.failures, 1)
+        case Metric.SLOW_RATE:
+            return Counts(arm.requests, arm.slow, arm.requests - arm.slow, 1)
+    seen = arm.confusion
+    match metric:
+        case Metric.ACCURACY:
+            return Counts(seen.labelled, seen.tp + seen.tn, seen.fp + seen.fn, 1)
+        case Metric.PRECISION:
+            return Counts(seen.labelled, seen.tp, seen.fp, 1)
+        case Metric.RECALL:
+            return Counts(seen.labelled, seen.tp, seen.fn, 1)
         case _:
-            return _labelled(arm.confusion, metric)
+            return Counts(seen.labelled, seen.tp, seen.fp + seen.fn, 2)
 
 
-def metric_named(name: str) -> Metric:
+def moments_of(arm: ArmStatistics, metric: AnyMetric) -> Moments:
+    """The values a measured metric is the mean of.
+
+    Args:
+        arm: The arm, or the sum of several.
+        metric: One that is measured.
+    """
+    if isinstance(metric, CustomMetric):
+        return arm.custom.get(metric.name, NO_VALUES)
+    return arm.latency if metric is Metric.AVG_LATENCY_MS else arm.confidence
+
+
+def metric_named(name: AnyMetric | str, direction: Direction | str | None = None) -> AnyMetric:
     """The metric of that name.
 
+    Args:
+        name: One of :class:`Metric`, or ``custom:`` and the name of a custom metric.
+        direction: Which way a custom metric improves, "higher" or "lower".
+
     Raises:
-        InvalidInputError: There is no such metric.
+        InvalidInputError: There is no such metric, or the direction of a custom one is not said.
     """
+    if isinstance(name, CustomMetric):
+        return name
+    if name.startswith(_CUSTOM) and len(name) > len(_CUSTOM):
+        if direction not in set(Direction):
+            raise InvalidInputError(
+                f"Which way {name!r} improves is not known: {direction!r}.", hint='Say "higher" or "lower".'
+            )
+        return CustomMetric(name.removeprefix(_CUSTOM), Direction(direction))
     try:
         return Metric(name)
     except ValueError:
-        raise InvalidInputError(f"There is no metric {name!r}.", hint=f"Use one of: {', '.join(Metric)}.") from None
+        hint = f"Use one of: {', '.join(Metric)}, or custom:NAME."
+        raise InvalidInputError(f"There is no metric {name!r}.", hint=hint) from None
 
 
-def _mean(moments: Moments) -> Estimate:
-    return Estimate(moments.mean, moments.variance, moments.third_moment, moments.count)
-
-
-def _labelled(confusion: Confusion, metric: Metric) -> Estimate:
-    match metric:
-        case Metric.ACCURACY:
-            return _proportion(confusion.tp + confusion.tn, confusion.labelled, confusion.labelled)
-        case Metric.PRECISION:
-            return _proportion(confusion.tp, confusion.tp + confusion.fp, confusion.labelled)
-        case Metric.RECALL:
-            return _proportion(confusion.tp, confusion.tp + confusion.fn, confusion.labelled)
-        case _:
-            return _f1_score(confusion)
-
-
-def _proportion(hits: int, trials: int, units: int) -> Estimate:
-    """A share of trials; only some of the units may be trials (precision: the flagged ones)."""
-    if trials == 0:
-        return Estimate(None, None, None, units)
-    share = (hits + _IMAGINED) / (trials + 2 * _IMAGINED)
-    per_trial = units / trials
-    variance = share * (1.0 - share) * per_trial
-    return Estimate(hits / trials, variance, variance * (1.0 - 2.0 * share) * per_trial, units)
-
-
-def _f1_score(confusion: Confusion) -> Estimate:
-    hits, wrong, units = confusion.tp, confusion.fp + confusion.fn, confusion.labelled
-    weight = 2 * hits + wrong
-    if weight == 0:
-        return Estimate(None, None, None, units)
-    more_hits, more_wrong = hits + _IMAGINED, wrong + _IMAGINED
-    more_weight = 2 * more_hits + more_wrong
-    f1 = 2 * more_hits / more_weight
-    squares = 4 * more_hits * (1.0 - f1) ** 2 + more_wrong * f1 * f1
-    cubes = 8 * more_hits * (1.0 - f1) ** 3 - more_wrong * f1**3
-    variance = squares * units / (weight * more_weight)
-    return Estimate(2 * hits / weight, variance, cubes * units**2 / (weight**2 * more_weight), units)
+def _added(mine: Mapping[str, Moments], theirs: Mapping[str, Moments]) -> Mapping[str, Moments]:
+    if not mine or not theirs:
+        return mine or theirs
+    return {name: mine.get(name, NO_VALUES) + theirs.get(name, NO_VALUES) for name in {**mine, **theirs}}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sentinelzer0.mlops.ab_testing import ABTestManager
-from sentinelzer0.stats.comparison import compare
+from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric
 from sentinelzer0.stats.histogram import LatencyHistogram
 from sentinelzer0.stats.moments import Confusion, Moments
@@ -78,7 +78,7 @@ def test_stored_sums_say_what_the_raw_data_say(manager: ABTestManager, metric: M
     for row in rows[700:750]:
         manager.record_result(test_id, **row)
     manager.record_results(test_id, rows[750:])
-    expected = compare(*by_arm(rows), metric, 0.05, 50)
+    expected = compare([Stratum(*by_arm(rows))], metric, 0.05, 50)
     results = manager.get_test_results(test_id)
     found, compared = results["statistical_significance"], results["comparison"][metric.value]
     assert (compared["model_a"], compared["model_b"]) == pytest.approx((expected.value_a, expected.value_b))
@@ -102,13 +102,13 @@ def test_the_verdict_is_that_of_the_first_decisive_look(manager: ABTestManager) 
     assert decided_after is not None
     verdict = manager.tests[test_id].verdict
     assert verdict["events"] == decided_after
-    expected = compare(*by_arm(rows[:decided_after]), Metric.F1_SCORE, 0.05, 50)
+    expected = compare([Stratum(*by_arm(rows[:decided_after]))], Metric.F1_SCORE, 0.05, 50)
     assert verdict["winner"] == expected.winner == "B"
     assert verdict["p_value"] == pytest.approx(expected.p_value)
     with manager.kernel.read() as view:
         before = [look for look in view.ab_tests.looks.all(test_id) if look.events < decided_after]
     assert before
-    assert all(compare(look.a, look.b, Metric.F1_SCORE, 0.05, 50).winner is None for look in before)
+    assert all(compare([Stratum(look.a, look.b)], Metric.F1_SCORE, 0.05, 50).winner is None for look in before)
 
 
 def test_looking_after_every_batch_at_equal_arms_reaches_no_verdict(manager: ABTestManager) -> None:
@@ -132,5 +132,5 @@ def test_secondary_metrics_are_held_to_a_share_of_the_threshold(manager: ABTestM
     manager.record_results(test_id, rows)
     results = manager.get_test_results(test_id)["comparison"]
     for metric in ("avg_latency_ms", "precision", "recall", "f1_score", "avg_confidence"):
-        assert results[metric]["winner"] == compare(*by_arm(rows), metric, 0.05 / 5, 50).winner
+        assert results[metric]["winner"] == compare([Stratum(*by_arm(rows))], metric, 0.05 / 5, 50).winner
     assert results["avg_latency_ms"]["winner"] == "A"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentinelzer0.stats.comparison import compare
+from sentinelzer0.stats.comparison import Stratum, compare
 from tests.statistics.simulator import (
     Arm,
     Design,
@@ -138,7 +138,7 @@ def test_the_simulated_formulas_are_those_of_the_runtime(kind: str) -> None:
         low, high = limits(a, b, alpha, min_samples)
         verdicts = excluded(a, b, alpha, min_samples)
         for index in [(i, j) for i in range(20) for j in range(0, 60, 7)]:
-            found = compare(a.at(index), b.at(index), kind, alpha, min_samples)
+            found = compare([Stratum(a.at(index), b.at(index))], kind, alpha, min_samples)
             assert found.is_significant == verdicts[index]
             if found.interval is not None:
                 assert found.interval == pytest.approx((low[index], high[index]), rel=1e-9)

@@ -1,0 +1,137 @@
+"""What a comparison of two arms means, in one sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sentinelzer0.stats.estimators import AnyMetric, CustomMetric, Direction, Metric
+
+
+class HarmState(StrEnum):
+    """What a guardrail says."""
+
+    VIOLATED = "violated"
+    PASSED = "passed"
+    PENDING = "pending"
+    NO_DATA = "no_data"
+
+
+def winner_of(metric: AnyMetric, interval: tuple[float, float] | None) -> str | None:
+    """The better arm by the direction of the metric, "A" or "B"; None while the interval holds 0.
+
+    Args:
+        metric: The metric compared.
+        interval: Limits for the difference B - A.
+    """
+    if interval is None or interval[0] <= 0.0 <= interval[1]:
+        return None
+    b_is_higher = interval[0] > 0.0
+    return "B" if b_is_higher == (metric.direction is Direction.HIGHER) else "A"
+
+
+def reason_of(
+    metric: AnyMetric,
+    values: tuple[float | None, float | None],
+    samples: tuple[int, int],
+    interval: tuple[float, float] | None,
+    *,
+    alpha: float,
+    needed: int,
+    strata: int,
+) -> str:
+    """Why there is a verdict, or why there is none yet.
+
+    Args:
+        metric: The metric compared.
+        values: Of A and B; None when undefined.
+        samples: Units of A and B.
+        interval: Limits for the difference B - A; None while there are none.
+        alpha: Error probability of the interval.
+        needed: Units each arm has to have.
+        strata: Phases in which both arms have units.
+    """
+    missing = missing_for(metric, values, samples, needed=needed, strata=strata)
+    if missing is not None:
+        return missing
+    if interval is None:
+        return f"The {metric.words} cannot be compared: every value in both arms is identical."
+    low, high = (shown(metric, end) for end in interval)
+    band = f"the difference B - A lies between {low} and {high} ({100 * (1 - alpha):g} % at every look)"
+    winner = winner_of(metric, interval)
+    if winner is None:
+        return f"No difference in {metric.words} is shown yet: {band}."
+    better = "lower" if metric.direction is Direction.LOWER else "higher"
+    return f"{winner} has the {better} {metric.words}: {band}."
+
+
+def missing_for(
+    metric: AnyMetric,
+    values: tuple[float | None, float | None],
+    samples: tuple[int, int],
+    *,
+    needed: int,
+    strata: int,
+) -> str | None:
+    """What is missing before anything can be said; None when nothing is.
+
+    Args:
+        metric: The metric compared.
+        values: Of A and B; None when undefined.
+        samples: Units of A and B.
+        needed: Units each arm has to have.
+        strata: Phases in which both arms have units.
+    """
+    unit = metric.unit
+    empty = [arm for arm, units in zip("AB", samples, strict=True) if units == 0]
+    if empty:
+        return f"No data: {' and '.join(empty)} {'have' if len(empty) == 2 else 'has'} no {unit} yet."
+    if not strata:
+        return f"Nothing to compare: A and B have no {unit} at the same share of traffic yet."
+    if min(samples) < needed:
+        return f"Too early to say: A has {samples[0]} and B {samples[1]} of the {needed} {unit} each needs."
+    undefined = " and ".join(arm for arm, value in zip("AB", values, strict=True) if value is None)
+    if undefined:
+        return f"The {metric.words} of {undefined} is not defined yet: nothing that it is a share of has occurred."
+    return None
+
+
+def harm_reason(
+    metric: AnyMetric, state: HarmState, worse_by: float | None, margin: float, *, alpha: float, relative: bool
+) -> str:
+    """What a guardrail says, once there are limits.
+
+    Args:
+        metric: The metric that is guarded.
+        state: What is proven.
+        worse_by: By how much B is worse, against the direction of the metric, in the unit of the margin.
+        margin: How much worse is acceptable.
+        alpha: Error probability of the limits.
+        relative: Margin and ``worse_by`` are shares of the control's value.
+    """
+    sign = 1.0 if metric.direction is Direction.LOWER else -1.0
+    now = "" if worse_by is None else f" (now {_by(metric, sign * worse_by, relative)})"
+    bound = _by(metric, sign * margin, relative)
+    sure = f"{100 * (1 - alpha):g} % at every look"
+    match state:
+        case HarmState.VIOLATED:
+            return f"The {metric.words} of B is worse than A's by more than {bound}{now}, {sure}."
+        case HarmState.PASSED:
+            return f"The {metric.words} of B is not worse than A's by more than {bound}{now}, {sure}."
+        case _:
+            return f"It is not shown yet whether the {metric.words} of B is worse than A's by more than {bound}{now}."
+
+
+def shown(metric: AnyMetric, value: float) -> str:
+    """A difference with its sign, in the unit of the metric.
+
+    Args:
+        metric: What differs.
+        value: By how much.
+    """
+    if metric is Metric.AVG_LATENCY_MS:
+        return f"{value:+.3g} ms"
+    return f"{value:+.4g}" if isinstance(metric, CustomMetric) else f"{value:+.4f}"
+
+
+def _by(metric: AnyMetric, value: float, relative: bool) -> str:
+    return f"{100 * value:+.3g} %" if relative else shown(metric, value)
