@@ -3,8 +3,9 @@
 A test whose arms got other numbers of units than their shares explain has lost units somewhere, rarely at random, and
 no comparison of what is left can be trusted. Within a phase each unit falls to an arm with the shares of that phase.
 Against that, the likelihood is averaged over all other splits: a Dirichlet distribution centred on the shares, half of
-it narrow (finds a small loss early), half of it wide (finds a gross one at once). The factor of a phase is a martingale
-that starts at 1 under the stated shares, and so is the product over phases: exact under ramps, valid at every look.
+it narrow (finds a small loss early), half of it wide (finds a gross one at once). The factor of all units that were split
+the same way is a martingale that starts at 1 under the stated shares, and so is the product over the different splits:
+exact under ramps, valid at every look, whatever the order.
 
 Where units are missing is asked apart: for each arm and place, "this arm keeps only ``k`` of its units" is averaged
 over fixed ``k`` below 1; one ``k`` is followed through all phases of the place, so a loss adds up along a ramp.
@@ -112,15 +113,15 @@ def log_e(phases: Iterable[PhaseSplit]) -> float:
     """Logarithm of the e-value against "units fall to the arms as the shares say".
 
     Args:
-        phases: Units by phase; each phase once.
+        phases: Units by phase; each phase once, in any order.
 
     Returns:
         0 without units; infinity when an arm with share 0 has units.
     """
     exponents = [-log(len(CONCENTRATIONS))] * len(CONCENTRATIONS)
-    for phase in phases:
+    for shares, counts in _merged(phases):
         for i, concentration in enumerate(CONCENTRATIONS):
-            exponents[i] += _log_dirichlet_multinomial(phase, concentration)
+            exponents[i] += _log_dirichlet_multinomial(shares, counts, concentration)
     return _log_sum(exponents)
 
 
@@ -192,11 +193,22 @@ def loss(phases: Sequence[PhaseSplit], names: Sequence[str]) -> list[Loss]:
     return sorted(losses, key=lambda found: -evidence[found.where, found.arm])
 
 
-def _log_dirichlet_multinomial(phase: PhaseSplit, concentration: float) -> float:
+def _merged(phases: Iterable[PhaseSplit]) -> list[tuple[Mapping[str, float], dict[str, int]]]:
+    """Phases that split alike as one: a pause begins a phase, but a loss goes on adding up through it."""
+    merged: dict[frozenset[tuple[str, float]], tuple[Mapping[str, float], dict[str, int]]] = {}
+    for phase in phases:
+        key = frozenset((arm, share) for arm, share in phase.shares.items() if share)
+        _, counts = merged.setdefault(key, (phase.shares, {}))
+        for arm, count in phase.counts.items():
+            counts[arm] = counts.get(arm, 0) + count
+    return list(merged.values())
+
+
+def _log_dirichlet_multinomial(shares: Mapping[str, float], counts: Mapping[str, int], concentration: float) -> float:
     """The likelihood averaged over ``Dirichlet(concentration * shares)``, against the shares themselves."""
-    value = lgamma(concentration) - lgamma(concentration + phase.units)
-    for arm, count in phase.counts.items():
-        share = phase.shares.get(arm, 0.0)
+    value = lgamma(concentration) - lgamma(concentration + sum(counts.values()))
+    for arm, count in counts.items():
+        share = shares.get(arm, 0.0)
         if count and not share:
             return inf
         if count:
