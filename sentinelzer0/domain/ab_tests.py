@@ -1,46 +1,37 @@
-"""A/B tests: what a test is, how it may change, which requests go to the challenger, when it is decided.
+"""A/B tests: what a test is, how it may change, when it is due to end, when it is decided.
 
 This module decides. It performs no I/O. The laws:
 
 - setup -> running -> paused -> running; running or paused -> completed; any of the three -> cancelled. Nothing
   leaves completed or cancelled.
-- The assignment is a hash of (salt, key) over a fixed range: the challenger gets the lowest part of it, as long as
-  its share. So a key stays where it is, and a growing share only moves keys from A to B. Salts differ from test to
-  test, hence assignments of two tests are independent. Text, bytes and whole numbers with the same digits are the
-  same key.
+- While a test is not over its shares may change, and nothing else of its design once it has started. Each period of
+  constant shares is a phase; outcomes belong to one, so that a ramp cannot look like an effect.
+- Ranges move as :mod:`sentinelzer0.domain.assignment` says. A pause leaves them alone: whoever was in an arm is in it
+  again afterwards.
 - A verdict is latched: it is reached at the first look whose evidence carries it, and stays.
 - Looks are spaced geometrically, so that their number grows with the logarithm of the traffic.
-
->>> threshold = share_threshold(0.25)
->>> [assigned_to_b("host-%d" % i, "00000000000000ff", threshold) for i in range(6)]
-[False, False, True, True, True, False]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 from typing import Any
 
-from xxhash import xxh3_64_intdigest
-
-from sentinelzer0.domain.identity import DEFAULT_MODEL, MAX_LABEL, PRODUCTION, check_identifier, check_text
-from sentinelzer0.domain.scalars import real, shown, whole
-from sentinelzer0.errors import IllegalTransitionError, InvalidInputError, InvalidNameError
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT
+from sentinelzer0.domain.guardrails import Guardrail
+from sentinelzer0.domain.scalars import shown
+from sentinelzer0.errors import ConflictError, IllegalTransitionError, InvalidInputError
 from sentinelzer0.stats.comparison import Comparison, Stratum, compare
-from sentinelzer0.stats.estimators import ArmStatistics, Metric, metric_named
+from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, metric_named
 
 FIRST_LOOK = 20
 _LOOK_GROWTH = 1.03
-_HASH_RANGE = 1 << 64
-_MAX_KEY_BITS = 8192
-"""Python refuses to write out integers of more than 4300 digits."""
-
 LARGE_SHARE = 0.2
-MAX_SAMPLES = 10**12
+MAX_PHASES = 1000
 
 
 class TestStatus(StrEnum):
@@ -65,6 +56,13 @@ class TestStatus(StrEnum):
         return self in (TestStatus.COMPLETED, TestStatus.CANCELLED)
 
 
+class Mode(StrEnum):
+    """How a test meets the traffic."""
+
+    SPLIT = "split"
+    SHADOW = "shadow"
+
+
 _ALLOWED: dict[str, tuple[tuple[TestStatus, ...], TestStatus]] = {
     "start": ((TestStatus.SETUP,), TestStatus.RUNNING),
     "pause": ((TestStatus.RUNNING,), TestStatus.PAUSED),
@@ -81,18 +79,35 @@ class StoredTest:
     Attributes:
         model_a: The control.
         model_b: The challenger.
-        traffic_split: Share of B, 0..1.
+        traffic_split: Share of B, 0..1; 0 in shadow mode, where B serves nothing.
         min_samples: Requests each arm needs.
         significance_threshold: Probability of a wrong verdict, over all looks together.
         winner: The winning model version, None until decided.
         winner_confidence: One minus the always-valid p-value at the decision; 0.0 until then.
-        primary_metric: What decides.
+        primary_metric: What decides, by name; see :attr:`metric`.
         salt: Separates this test's assignments from any other's, 16 hex digits.
         model: The model whose versions these are.
         environment: The deployment whose traffic is split, or None.
         revision: The deployment revision this test made last, 0 for none.
         verdict: The evidence at the decision, empty until then.
         warnings: What was warned about when it started.
+        arms: The version of every arm by its letter, ``A`` (the control) first.
+        shares: The share of all traffic of every challenger, by letter; 0 in shadow mode.
+        ranges: Which positions belong to which arm, each ``[start, end, arm]``.
+        holdout: The share of units kept out of the test; they get the control and are counted apart.
+        mode: Whether challengers get a share of the traffic, or score the control's requests beside it.
+        phases: One for every period of constant shares: ``phase`` (from 1), ``at`` (ISO-8601), ``shares`` (of all
+            traffic by letter, the control's included; the holdout has the rest).
+        guardrails: What challengers must not make worse; see :attr:`guardrail_list`.
+        segments: The segments that outcomes are told apart by.
+        latency_slo_ms: A request that takes longer is slow, or None.
+        label_window_s: How long after a request its label may come; earlier labels wait for that long.
+        minimum_effect: The smallest difference of the primary metric worth having, or None.
+        direction: Of a custom primary metric: ``higher`` or ``lower`` is better; empty for the others.
+        end_at_verdict: Whether the verdict ends the test.
+        deadline: When it ends at the latest, or None.
+        duration_s: How long after its start the deadline is; None when the deadline is a fixed time or absent.
+        max_samples: How many outcomes end it, or None.
     """
 
     test_id: str
@@ -110,7 +125,7 @@ class StoredTest:
     significance_threshold: float
     winner: str | None = None
     winner_confidence: float = 0.0
-    primary_metric: Metric
+    primary_metric: str
     salt: str
     model: str
     environment: str | None = None
@@ -118,19 +133,57 @@ class StoredTest:
     verdict: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
-    def arm_of(self, version: object) -> str:
-        """Return ``A`` or ``B``.
+    arms: dict[str, str]
+    shares: dict[str, float]
+    ranges: list[Any]
+    holdout: float = 0.0
+    mode: Mode = Mode.SPLIT
+    phases: list[Any] = field(default_factory=list)
+    guardrails: list[Any] = field(default_factory=list)
+    segments: list[Any] = field(default_factory=list)
+    latency_slo_ms: float | None = None
+    label_window_s: float = 0.0
+    minimum_effect: float | None = None
+    direction: str = ""
+    end_at_verdict: bool = False
+    deadline: datetime | None = None
+    duration_s: float | None = None
+    max_samples: int | None = None
+
+    @property
+    def metric(self) -> AnyMetric:
+        """The primary metric itself."""
+        return metric_named(self.primary_metric, self.direction or None)
+
+    @property
+    def guardrail_list(self) -> list[Guardrail]:
+        """The guardrails as values."""
+        return [Guardrail.from_dict(raw) for raw in self.guardrails]
+
+    @property
+    def phase(self) -> int:
+        """The number of the present phase, 0 before the start."""
+        return len(self.phases)
+
+    @property
+    def shares_in_force(self) -> dict[str, float]:
+        """The share of all traffic of every arm by letter, and of the holdout if there is one; what is served now."""
+        if self.status is TestStatus.RUNNING:
+            return shares_of_all(self, self.shares)
+        return shares_of_all(self, dict.fromkeys(self.shares, 0.0))
+
+    def letter_of(self, version: object) -> str:
+        """Return the letter of a version's arm.
 
         Raises:
             InvalidInputError: The version is not in this test.
         """
-        if version == self.model_a:
-            return "A"
-        if version == self.model_b:
-            return "B"
+        for letter, name in self.arms.items():
+            if version == name:
+                return letter
         raise InvalidInputError(
             f"{shown(version)} is not in the test {self.test_name!r}.",
-            hint=f"Its arms are {self.model_a} and {self.model_b}.",
+            hint=f"Its arms are {' and '.join(self.arms.values())}.",
         )
 
 
@@ -166,82 +219,6 @@ class Look:
     b: ArmStatistics
 
 
-def new_test(
-    *,
-    test_id: str,
-    salt: str,
-    now: datetime,
-    created_by: str,
-    test_name: object,
-    model_a: object,
-    model_b: object,
-    traffic_split: object,
-    description: object,
-    min_samples: object,
-    significance_threshold: object,
-    primary_metric: str,
-    deployment: str | None,
-    model: str,
-) -> StoredTest:
-    """Return a checked test in setup.
-
-    Raises:
-        InvalidInputError: Two equal arms, a share outside [0, 1], fewer than one sample, a threshold outside (0, 1),
-            an unknown metric, an unusable name, or a deployment other than ``production``.
-    """
-    check = check_identifier if deployment is not None else _check_name
-    first, second = check(model_a, "version"), check(model_b, "version")
-    if first == second:
-        raise InvalidInputError(f"Both arms are {first!r}.", hint="Compare two different versions.")
-    split = real(traffic_split)
-    if split is None or not 0.0 <= split <= 1.0:
-        raise InvalidInputError(
-            f"traffic_split is {shown(traffic_split)}.", hint="Pass the share of the challenger, from 0 to 1."
-        )
-    threshold = real(significance_threshold)
-    if threshold is None or not 0.0 < threshold < 1.0:
-        raise InvalidInputError(
-            f"significance_threshold is {shown(significance_threshold)}.",
-            hint="Pass a number between 0 and 1, e.g. 0.05.",
-        )
-    return StoredTest(
-        test_id=test_id,
-        test_name=_check_name(test_name, "test"),
-        model_a=first,
-        model_b=second,
-        traffic_split=split,
-        status=TestStatus.SETUP,
-        created_at=now,
-        created_by=created_by,
-        description=check_text(description, "description"),
-        min_samples=_check_samples(min_samples),
-        significance_threshold=threshold,
-        primary_metric=metric_named(primary_metric),
-        salt=salt,
-        model=check_identifier(model or DEFAULT_MODEL, "model"),
-        environment=None if deployment is None else _check_environment(deployment),
-    )
-
-
-def _check_samples(min_samples: object) -> int:
-    samples = whole(min_samples)
-    if samples is None or not 1 <= samples <= MAX_SAMPLES:
-        raise InvalidInputError(
-            f"min_samples is {shown(min_samples)}.", hint=f"Pass a whole number from 1 to {MAX_SAMPLES:.0e}."
-        )
-    return samples
-
-
-def _check_environment(deployment: object) -> str:
-    name = check_identifier(deployment, "environment")
-    if name != PRODUCTION:
-        raise InvalidInputError(
-            f"deployment is {name!r}, where no traffic can be split.",
-            hint=f'Only {PRODUCTION} has deployments: deployment="{PRODUCTION}", or leave it out to route yourself.',
-        )
-    return name
-
-
 def moved(test: StoredTest, verb: str, now: datetime) -> StoredTest:
     """Return the test after ``start``, ``pause``, ``resume``, ``cancel`` or ``complete``.
 
@@ -254,8 +231,74 @@ def moved(test: StoredTest, verb: str, now: datetime) -> StoredTest:
             f"The test {test.test_name!r} is {test.status} and cannot be {_PARTICIPLE[verb]}.",
             hint=f"Only a test that is {' or '.join(sources)} can.",
         )
-    started = test.started_at or (now if target is TestStatus.RUNNING else None)
-    return replace(test, status=target, started_at=started, ended_at=now if target.is_over else None)
+    if target.is_over:
+        return replace(test, status=target, ended_at=now)
+    if verb == "start":
+        test = replace(test, started_at=now, deadline=_deadline(test, now))
+    return with_new_phase(replace(test, status=target), now)
+
+
+def _deadline(test: StoredTest, now: datetime) -> datetime | None:
+    """Return when a test that starts now ends at the latest.
+
+    Raises:
+        ConflictError: That time has passed.
+    """
+    if test.duration_s is not None:
+        return now + timedelta(seconds=test.duration_s)
+    if test.deadline is not None and test.deadline <= now:
+        raise ConflictError(
+            f"The deadline of the test {test.test_name!r}, {test.deadline:%Y-%m-%d %H:%M} UTC, has passed.",
+            hint=f"Set another: sentinelzer0 ab edit {test.test_id} --deadline 7d",
+        )
+    return test.deadline
+
+
+def shares_of_all(test: StoredTest, challengers: Mapping[str, float]) -> dict[str, float]:
+    """Return the share of all traffic of every arm by letter; the control has what is left, the holdout is apart.
+
+    Args:
+        test: The test.
+        challengers: The shares of the challengers.
+    """
+    control = max(0.0, round(1.0 - test.holdout - sum(challengers.values()), 12))
+    held = {HOLDOUT: test.holdout} if test.holdout else {}
+    return {CONTROL: control, **challengers, **held}
+
+
+def with_new_phase(test: StoredTest, now: datetime) -> StoredTest:
+    """Return the test with one phase more: the shares in force from now on.
+
+    Raises:
+        ConflictError: It has very many already.
+    """
+    if test.phase >= MAX_PHASES:
+        raise ConflictError(
+            f"The shares of the test {test.test_name!r} changed {MAX_PHASES} times already.",
+            hint="Complete it, and go on with another one.",
+        )
+    shares = {letter: share for letter, share in test.shares_in_force.items() if letter != HOLDOUT}
+    phase = {"phase": test.phase + 1, "at": now.isoformat(), "shares": shares}
+    return replace(test, phases=[*test.phases, phase])
+
+
+def due_to_end(test: StoredTest, now: datetime, samples: int) -> str | None:
+    """Return why an open test ends by its own rules now, or None.
+
+    Args:
+        test: The test.
+        now: The present.
+        samples: Outcomes of all arms so far.
+    """
+    if not test.status.is_open:
+        return None
+    if test.end_at_verdict and test.verdict:
+        return "its verdict was reached"
+    if test.deadline is not None and now >= test.deadline:
+        return f"its deadline, {test.deadline:%Y-%m-%d %H:%M} UTC, has passed"
+    if test.max_samples is not None and samples >= test.max_samples:
+        return f"it has the {test.max_samples:,} outcomes it was given"
+    return None
 
 
 _PARTICIPLE = {
@@ -307,60 +350,9 @@ def _reason_then(comparison: Comparison) -> str:
 
 def comparison_of(test: StoredTest, a: ArmStatistics, b: ArmStatistics) -> Comparison:
     """Return what the primary metric says at one look."""
-    return compare([Stratum(a, b)], test.primary_metric, test.significance_threshold, test.min_samples)
+    return compare([Stratum(a, b)], test.metric, test.significance_threshold, test.min_samples)
 
 
 def next_look(events: int) -> int:
     """Return after how many events the statistics are looked at next, about 3 % later."""
     return max(events + 1, ceil(events * _LOOK_GROWTH))
-
-
-def share_threshold(share: float) -> int:
-    """Return below which hash a key belongs to B."""
-    return round(share * _HASH_RANGE)
-
-
-def assigned_to_b(key: str | bytes | int, salt: str, threshold: int) -> bool:
-    """Return whether a unit belongs to the challenger: XXH3-64 of the key, seeded with the salt, below the threshold.
-
-    Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number.
-    """
-    return unit_hash(key, int(salt, 16)) < threshold
-
-
-def unit_hash(key: str | bytes | int, seed: int) -> int:
-    """Return the position of a unit, 0 to 2**64 - 1.
-
-    Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number.
-    """
-    if type(key) is not bytes:
-        key = _key_bytes(key)
-    return xxh3_64_intdigest(key, seed)
-
-
-def _key_bytes(key: object) -> bytes:
-    try:
-        if isinstance(key, str):
-            return key.encode()
-    except UnicodeEncodeError:
-        key = None
-    if isinstance(key, bytes):
-        return bytes(key)
-    number = whole(key)
-    if number is not None and number.bit_length() <= _MAX_KEY_BITS:
-        return b"%d" % number
-    raise InvalidInputError(
-        f"{shown(key)} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
-    )
-
-
-def _check_name(value: object, what: str) -> str:
-    """Return one line of text; unlike a label it may hold a slash, as in "A/B of v2"."""
-    text = check_text(value, f"{what} name", required=True).strip()
-    if len(text) > MAX_LABEL or not text.isprintable():
-        raise InvalidNameError(
-            f"{text[:60]!r} cannot be a {what} name.", hint=f"Use one line of 1 to {MAX_LABEL} characters."
-        )
-    return text

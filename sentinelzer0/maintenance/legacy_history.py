@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, comparison_of, decided, new_test
+from sentinelzer0.domain.ab_design import new_test
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, comparison_of, decided, with_new_phase
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor, check_label, subject_of_version
 from sentinelzer0.domain.outcomes import Increment
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackStrategy
@@ -138,12 +139,11 @@ def _test(facts: Facts) -> StoredTest:
         description=facts.text("description"),
         min_samples=raw.get("min_samples"),
         significance_threshold=raw.get("significance_threshold"),
-        primary_metric="f1_score",
-        deployment=None,
-        model=DEFAULT_MODEL,
+        guardrails=(),
     )
     started_at, ended_at = facts.time("started_at"), facts.time("ended_at")
-    return replace(test, status=status, started_at=started_at, ended_at=ended_at)
+    past = replace(test, status=status, started_at=started_at, ended_at=ended_at)
+    return past if started_at is None else with_new_phase(past, started_at)
 
 
 def _add_test(tx: Transaction, test: StoredTest, totals: dict[str, Increment], facts: Facts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sentinelzer0.domain.audit import AuditRecord, StateKey, fold
@@ -55,8 +55,8 @@ def state_problems(view: Reader) -> Iterator[str]:
             image = images.pop(key, None)
             if image is None:
                 yield f"{table} {_shown(key)} is in no audit record"
-            elif row != image:
-                yield f"{table} {_shown(key)} differs from the audit log: {_difference(row, image)}"
+            elif row != (known := view.state.completed(table, image)):
+                yield f"{table} {_shown(key)} differs from the audit log: {_difference(row, known)}"
         yield from (f"{table} {_shown(key)} is on record but missing" for key in images)
 
 
@@ -93,7 +93,7 @@ def _shown(key: StateKey) -> str:
     return "/".join(key)
 
 
-def _difference(row: dict[str, Any], image: dict[str, Any]) -> str:
+def _difference(row: dict[str, Any], image: Mapping[str, Any]) -> str:
     if "" in row:
         return str(row[""])
     names = [name for name in row.keys() | image.keys() if row.get(name) != image.get(name)]

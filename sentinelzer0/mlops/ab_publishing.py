@@ -98,7 +98,7 @@ def _params(test: StoredTest) -> dict[str, Any]:
         "traffic_split": test.traffic_split,
         "min_samples": test.min_samples,
         "significance_threshold": test.significance_threshold,
-        "primary_metric": test.primary_metric.value,
+        "primary_metric": test.primary_metric,
         "deployment": test.environment or "none",
     }
 

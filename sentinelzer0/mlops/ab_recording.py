@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look, unit_hash
+from sentinelzer0.domain.ab_tests import Look, StoredTest, TestStatus, comparison_of, decided, next_look
+from sentinelzer0.domain.assignment import unit_hash
 from sentinelzer0.domain.identity import is_name, subject_of_test
 from sentinelzer0.domain.outcomes import (
     MAX_LATENCY_MS,

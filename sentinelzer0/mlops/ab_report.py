@@ -112,7 +112,7 @@ def _verdict(test: StoredTest, results: dict[str, Any]) -> Verdict:
 def _requests_then(test: StoredTest) -> str:
     """Say after how many requests the verdict was reached, and how many of them counted for its metric."""
     counted = test.verdict["samples_a"] + test.verdict["samples_b"]
-    labelled = f", {counted:,} of them labelled" if test.primary_metric.unit != "requests" else ""
+    labelled = f", {counted:,} of them labelled" if test.metric.unit != "requests" else ""
     return f" after {test.verdict['requests']:,} requests{labelled}"
 
 
@@ -123,7 +123,7 @@ def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> B
 
 
 def _chart(test: StoredTest, looks: list[Look]) -> IntervalChart | None:
-    name = _NAMES[test.primary_metric]
+    name = _NAMES[test.metric]
     points = []
     for look in looks:
         found = comparison_of(test, look.a, look.b)
@@ -133,7 +133,7 @@ def _chart(test: StoredTest, looks: list[Look]) -> IntervalChart | None:
     points.sort(key=lambda point: float(point.samples))
     if len(points) < 2:
         return None
-    measured_in = Unit.MILLISECONDS if test.primary_metric is Metric.AVG_LATENCY_MS else Unit.POINTS
+    measured_in = Unit.MILLISECONDS if test.metric is Metric.AVG_LATENCY_MS else Unit.POINTS
     return IntervalChart(
         title=f"Difference in {name}",
         points=tuple(points),
@@ -141,10 +141,10 @@ def _chart(test: StoredTest, looks: list[Look]) -> IntervalChart | None:
         challenger=test.model_b,
         metric=name,
         unit=measured_in,
-        higher_is_better=test.primary_metric.direction is Direction.HIGHER,
+        higher_is_better=test.metric.direction is Direction.HIGHER,
         confidence=1.0 - test.significance_threshold,
         min_samples=comparison_of(test, looks[-1].a, looks[-1].b).min_samples,
-        x_label=f"{test.primary_metric.unit} of the smaller arm",
+        x_label=f"{test.metric.unit} of the smaller arm",
     )
 
 
@@ -184,7 +184,7 @@ def _settings(test: StoredTest) -> dict[str, str]:
         "Test": test.test_id,
         "Status": test.status.value,
         "Share of the challenger": f"{test.traffic_split:.1%}",
-        "Primary metric": _NAMES[test.primary_metric],
+        "Primary metric": _NAMES[test.metric],
         "Probability of a wrong verdict, over all looks": f"{test.significance_threshold:g}",
         "Requests each arm needs": f"{test.min_samples:,}",
         "Splits the traffic of": test.environment or "nothing: the caller routes",

@@ -36,31 +36,31 @@ def results_of(test: StoredTest, a: ArmReading, b: ArmReading) -> dict[str, Any]
         "metrics_b": public_metrics(test.model_b, b).to_dict(),
         "comparison": {metric.value: _compared(found) for metric, found in compared.items()},
         "statistical_significance": significance(test, a, b, compared),
-        "recommendation": recommendation(test, compared[test.primary_metric]),
+        "recommendation": recommendation(test, compared[test.metric]),
         "warnings": list(test.warnings),
     }
 
 
 def comparisons(test: StoredTest, a: ArmReading, b: ArmReading) -> dict[Metric, Comparison]:
     """Return every compared metric; the primary one is among them."""
-    others = [metric for metric in COMPARED if metric is not test.primary_metric]
+    others = [metric for metric in COMPARED if metric.value != test.primary_metric]
     alpha = test.significance_threshold / len(others)
     found = {
         metric: compare([Stratum(a.statistics, b.statistics)], metric, alpha, test.min_samples)
         for metric in COMPARED
-        if metric is not test.primary_metric
+        if metric.value != test.primary_metric
     }
-    return found | {test.primary_metric: comparison_of(test, a.statistics, b.statistics)}
+    return found | {test.metric: comparison_of(test, a.statistics, b.statistics)}
 
 
 def significance(test: StoredTest, a: ArmReading, b: ArmReading, compared: dict[Metric, Comparison]) -> dict[str, Any]:
     """Return what the primary metric proves; a latched verdict stays, whatever came after it."""
-    now = compared[test.primary_metric]
+    now = compared[test.metric]
     interval = running_interval(test, now)
     return {
         "is_significant": test.winner is not None,
         "reason": test.verdict["reason"] if test.winner is not None else now.reason,
-        "metric": test.primary_metric.value,
+        "metric": test.primary_metric,
         "difference": now.difference,
         "f1_difference": compared[Metric.F1_SCORE].difference,
         "interval": None if interval is None else list(interval),

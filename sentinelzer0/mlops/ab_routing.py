@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import weakref
+from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple
 
-from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, share_threshold, unit_hash
+from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus, shares_of_all
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, Assignment, assigner, first_ranges
+from sentinelzer0.domain.outcomes import check_request_id
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_recording import require_test
 
 MAX_AGE_S = 0.05
+_KEY_BITS = 60
+"""Of the key that a request without one gets by chance."""
+
+_routers: weakref.WeakSet[Router] = weakref.WeakSet()
 
 
 class _Route(NamedTuple):
+    """What a test's row says about requests until ``until``; made anew at every read, so request ids never repeat."""
+
     until: float
-    seed: int
-    threshold: int
-    share: float
-    model_a: str
-    model_b: str
+    arm_of: Callable[[str | bytes | int], str]
+    versions: dict[str, str]
+    shares: dict[str, float]
+    revision: int
+    prefix: str
+    number: count[int]
 
 
 class Router:
@@ -30,7 +43,9 @@ class Router:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._monotonic = kernel.clock.monotonic
+        self._draw = kernel.random.getrandbits
         self._routes: dict[str, _Route] = {}
+        _routers.add(self)
 
     def route(self, test_id: str, key: str | bytes | int | None) -> str:
         """Return the version that answers.
@@ -39,25 +54,57 @@ class Router:
             ABTestNotFoundError: There is no such test.
             InvalidInputError: The key is neither text nor bytes nor a whole number.
         """
-        try:
-            route = self._routes[test_id]
-        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
-            route = self._read(test_id)
-        if self._monotonic() >= route.until:
-            route = self._read(test_id)
-        if key is None:
-            return route.model_b if self._kernel.random.random() < route.share else route.model_a
-        return route.model_b if unit_hash(key, route.seed) < route.threshold else route.model_a
+        route = self._route(test_id)
+        return route.versions[route.arm_of(self._draw(_KEY_BITS) if key is None else key)]
+
+    def assign(self, test_id: str, key: str | bytes | int | None, request_id: str | None = None) -> Assignment:
+        """Return the version that answers, with the terms on which it does.
+
+        Raises:
+            ABTestNotFoundError: There is no such test.
+            InvalidInputError: The key is neither text nor bytes nor a whole number, or no usable ``request_id``.
+        """
+        _, arm_of, versions, shares, revision, prefix, number = self._route(test_id)
+        arm = arm_of(self._draw(_KEY_BITS) if key is None else key)
+        name = f"{prefix}{next(number)}" if request_id is None else check_request_id(request_id)
+        return Assignment(versions[arm], shares[arm], revision, name, arm)
 
     def forget(self, test: StoredTest) -> None:
         """Read a test again at its next request."""
         self._routes.pop(test.test_id, None)
 
+    def forget_all(self) -> None:
+        """Read every test again: a forked child must not give out the request ids of its parent."""
+        self._routes = {}
+
+    def _route(self, test_id: str) -> _Route:
+        try:
+            route = self._routes[test_id]
+        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
+            return self._read(test_id)
+        return route if self._monotonic() < route.until else self._read(test_id)
+
     def _read(self, test_id: str) -> _Route:
         until = self._monotonic() + MAX_AGE_S  # taken before the read, so the row is never older than that
         with self._kernel.read() as view:
-            test = require_test(view, test_id)
-        share = test.traffic_split if test.status is TestStatus.RUNNING else 0.0
-        route = _Route(until, int(test.salt, 16), share_threshold(share), share, test.model_a, test.model_b)
+            test, now = require_test(view, test_id), view.now
+        splits = test.status is TestStatus.RUNNING and test.mode is Mode.SPLIT
+        if splits and test.deadline is not None:
+            left = (test.deadline - now).total_seconds()
+            splits, until = left > 0.0, until - max(0.0, MAX_AGE_S - left) if left > 0.0 else until
+        ranges = test.ranges if splits else first_ranges(test.holdout)
+        shares = shares_of_all(test, test.shares if splits else dict.fromkeys(test.shares, 0.0))
+        arm_of = assigner(ranges, int(test.salt, 16))
+        versions = {**test.arms, HOLDOUT: test.arms[CONTROL]}
+        route = _Route(until, arm_of, versions, shares, test.phase, f"{self._kernel.ids.new('req')}_", count())
         self._routes[test.test_id] = route
         return route
+
+
+def _after_fork() -> None:
+    for router in list(_routers):
+        router.forget_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, new_test
+from sentinelzer0.domain.ab_design import new_test
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
 from sentinelzer0.domain.outcomes import check_label, check_request_id
 from sentinelzer0.errors import InvalidInputError, SentinelError

@@ -200,7 +200,7 @@ def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
         public_metrics(test.model_b, b),
         test.winner,
         test.winner_confidence,
-        test.primary_metric.value,
+        test.primary_metric,
         test.model,
         test.environment,
         dict(test.verdict),

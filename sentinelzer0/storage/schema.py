@@ -22,7 +22,7 @@ from sqlalchemy import (
     column,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 metadata = MetaData()
 
@@ -222,6 +222,22 @@ ab_tests = Table(
     _int("revision"),
     _json("verdict"),
     _json("warnings"),
+    _json("arms"),
+    _json("shares"),
+    _json("ranges"),
+    _real("holdout"),
+    _text("mode"),
+    _json("phases"),
+    _json("guardrails"),
+    _json("segments"),
+    _real("latency_slo_ms", null=True),
+    _real("label_window_s"),
+    _real("minimum_effect", null=True),
+    _text("direction"),
+    Column("end_at_verdict", Integer, nullable=False),
+    _text("deadline", null=True),
+    _real("duration_s", null=True),
+    Column("max_samples", BigInteger),
     Index("ab_tests_created", "created_at"),
     Index("ab_tests_open", "model", "environment", "status"),
 )

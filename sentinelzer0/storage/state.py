@@ -14,6 +14,7 @@ from sentinelzer0.storage import ab_tests, deployments, registry, rollbacks, ver
 from sentinelzer0.storage.ab_outcomes import ABOutcomeRows
 from sentinelzer0.storage.codec import Codec, Native
 from sentinelzer0.storage.database import Connection, Row, Statement, Upsert
+from sentinelzer0.storage.older_images import completed
 
 CODECS: dict[str, Codec[Any]] = {
     codec.table.name: codec
@@ -59,11 +60,15 @@ class StateRows:
     def restore(self, table: str, image: Mapping[str, Any]) -> None:
         """Write the row that an after-image holds; no after-image is kept, because it is on record already."""
         codec = CODECS[table]
-        value = codec.decode(_as_stored(codec, image))
+        value = codec.decode(_as_stored(codec, completed(table, image)))
         previous = self._version(value) if isinstance(value, Version) else None
         self._connection.run(_upserts[table], codec.parameters(value, codec.native(value)))
         if isinstance(value, Version):
             versions.VersionRows(self._connection, _kept).put(value, previous)
+
+    def completed(self, table: str, image: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an after-image, which an earlier schema may have made, with every column of the present one."""
+        return completed(table, image)
 
     def rebuild_tag_index(self) -> int:
         """Make the index of tags again from the versions and return its length."""

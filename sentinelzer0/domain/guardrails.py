@@ -1,0 +1,128 @@
+"""Guardrails: what a challenger must not make worse, and by how much.
+
+This module decides what a guardrail may say. It performs no I/O. The laws:
+
+- A margin is how much worse a challenger may be: in the metric's own unit, or, when relative, as a share of the
+  control's value. A guardrail is kept only when "worse by more than the margin" is disproven.
+- Nobody who names no guardrails has none: the error rate and the mean latency are guarded, unless one of them is what
+  the test decides by.
+
+>>> [guardrail.metric for guardrail in parsed(None, "f1_score")], parsed((), "f1_score")
+(['error_rate', 'avg_latency_ms'], [])
+>>> parsed(["error_rate", {"metric": "recall", "margin": 0.05}], "f1_score")[1].to_dict()
+{'metric': 'recall', 'margin': 0.05, 'relative': False, 'ratio': 1.0, 'direction': ''}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sentinelzer0.domain.scalars import plain, real, shown, truth
+from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.stats.estimators import AnyMetric, Metric, metric_named
+
+MAX_GUARDRAILS = 20
+_DEFAULT_MARGIN = 0.02
+_HINT = 'Write guardrails=["error_rate", {"metric": "avg_latency_ms", "margin": 0.2, "relative": True}].'
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One metric that a challenger must not make worse.
+
+    Attributes:
+        metric: Its name, also ``custom:…``.
+        margin: How much worse is still accepted, from 0: in the metric's unit, or a share of the control's value.
+        relative: Whether the margin is a share of the control's value.
+        ratio: For counted events: how many times the control's rate is still accepted before the exact test of who
+            had them stops the challenger, from 1.
+        direction: Of a custom metric: ``higher`` or ``lower`` is better; empty for the others.
+    """
+
+    metric: str
+    margin: float
+    relative: bool = False
+    ratio: float = 1.0
+    direction: str = ""
+
+    @property
+    def measured(self) -> AnyMetric:
+        """The metric itself."""
+        return metric_named(self.metric, self.direction or None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Guardrail:
+        """Build a guardrail from :meth:`to_dict`."""
+        return cls(raw["metric"], float(raw["margin"]), raw["relative"], float(raw["ratio"]), raw["direction"])
+
+
+DEFAULTS = (Guardrail(Metric.ERROR_RATE.value, 0.02), Guardrail(Metric.AVG_LATENCY_MS.value, 0.2, relative=True))
+_BY_NAME = {guardrail.metric: guardrail for guardrail in DEFAULTS}
+_FIELDS = tuple(f.name for f in fields(Guardrail))
+
+
+def parsed(given: object, primary_metric: str) -> list[Guardrail]:
+    """Return checked guardrails.
+
+    Args:
+        given: Guardrails, mappings with their fields, or names of metrics; None means the defaults.
+        primary_metric: What the test decides by.
+
+    Raises:
+        InvalidInputError: Something else, an impossible margin or ratio, or one metric twice.
+    """
+    if given is None:
+        return [guardrail for guardrail in DEFAULTS if guardrail.metric != primary_metric]
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise InvalidInputError(f"guardrails is {shown(given)}, not a list.", hint=_HINT)
+    found = [_parsed(item) for item in given]
+    names = [guardrail.metric for guardrail in found]
+    if len(found) > MAX_GUARDRAILS:
+        raise InvalidInputError(f"There are {len(found)} guardrails.", hint=f"Use at most {MAX_GUARDRAILS}.")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidInputError(f"{twice} is guarded twice.", hint="Keep one guardrail for each metric.")
+    return found
+
+
+def _parsed(item: object) -> Guardrail:
+    if isinstance(item, Guardrail):
+        raw: dict[str, Any] = item.to_dict()
+    elif isinstance(item, str):
+        raw = {"metric": plain(item)}
+    elif isinstance(item, Mapping):
+        raw = dict(item)
+    else:
+        raise InvalidInputError(f"{shown(item)} is no guardrail.", hint=_HINT)
+    if unknown := [name for name in raw if name not in _FIELDS]:
+        raise InvalidInputError(f"A guardrail has no {shown(unknown[0])}.", hint=f"It has: {', '.join(_FIELDS)}.")
+    metric, direction = raw.get("metric"), raw.get("direction") or None
+    if not isinstance(metric, str):
+        raise InvalidInputError(f"The metric of a guardrail is {shown(metric)}.", hint=_HINT)
+    measured = metric_named(plain(metric), direction)
+    usual = _BY_NAME.get(measured.value, Guardrail(measured.value, _DEFAULT_MARGIN))
+    relative = truth(raw.get("relative", usual.relative if "margin" not in raw else False))
+    if relative is None:
+        raise InvalidInputError(
+            f"relative of the guardrail {metric} is {shown(raw['relative'])}.", hint="True or False."
+        )
+    return Guardrail(
+        measured.value,
+        _number(raw.get("margin", usual.margin), 0.0, f"The margin of the guardrail {metric}"),
+        relative,
+        _number(raw.get("ratio", 1.0), 1.0, f"The ratio of the guardrail {metric}"),
+        "" if isinstance(measured, Metric) else measured.direction.value,
+    )
+
+
+def _number(value: object, least: float, what: str) -> float:
+    number = real(value)
+    if number is None or not least <= number < math.inf:
+        raise InvalidInputError(f"{what} is {shown(value)}.", hint=f"Pass a number from {least:g}.")
+    return number
