@@ -62,7 +62,8 @@ def standardise(streams: Streams, metric: str) -> Standardised:
             arms.append(_measured(sums, n, shares, pooled, metric) if measured else _counted(sums, n, shares, metric))
         (value_a, variance_a, floor_a), (value_b, variance_b, floor_b) = arms
         error = np.sqrt(np.fmax(variance_a + variance_b, floor_a + floor_b))
-        smaller = np.minimum(*(sum(np.where(w > 0, of[arm], 0.0) for w, of in zip(weights, units)) for arm in (0, 1)))
+        seen = list(zip(weights, units, strict=True))
+        smaller = np.minimum(*(sum(np.where(w > 0, of[arm], 0.0) for w, of in seen) for arm in (0, 1)))
         truth = _true_difference(streams, shares, metric)
     return Standardised(value_b - value_a, error, 4.0 * total, smaller, truth)
 
@@ -127,8 +128,12 @@ def _counted(phases: list[Arm], units: list[Floats], shares: list[Floats], metri
     parts = [_parts(arm, metric) for arm in phases]
     weight = parts[0][2]
     seen = [(share > 0.0, share, n) for share, n in zip(shares, units, strict=True)]
-    rates = [(np.where(of, h / n, 0.0), np.where(of, m / n, 0.0)) for (h, m, _), (of, _, n) in zip(parts, seen)]
-    hits, misses = (sum(np.where(of, s * r[i], 0.0) for r, (of, s, _) in zip(rates, seen)) for i in (0, 1))
+    rates = [
+        tuple(np.where(of, part / n, 0.0) for part in of_phase[:2])
+        for of_phase, (of, _, n) in zip(parts, seen, strict=True)
+    ]
+    of_arm = list(zip(rates, shares, strict=True))
+    hits, misses = (sum(np.where(share > 0.0, share * rate[i], 0.0) for rate, share in of_arm) for i in (0, 1))
     below = weight * hits + misses
     total = sum(np.where(of, n, 0.0) for of, _, n in seen)
     imagined = IMAGINED / total
@@ -137,8 +142,8 @@ def _counted(phases: list[Arm], units: list[Floats], shares: list[Floats], metri
     up, down = weight * (1.0 - ratio), -ratio
     variance, homogeneous, lost = (np.zeros_like(below) for _ in range(3))
     for (hit, miss), (of, share, n) in zip(rates, seen, strict=True):
-        hit, miss = hit + imagined, miss + imagined
-        first, second = up * hit + down * miss, up * up * hit + down * down * miss
+        more_hit, more_miss = hit + imagined, miss + imagined
+        first, second = up * more_hit + down * more_miss, up * up * more_hit + down * down * more_miss
         of_one = share * share / n
         variance += np.where(of, of_one * (second - first * first / (1.0 + 2.0 * imagined)), 0.0)
         homogeneous += np.where(of, of_one, 0.0)
@@ -175,7 +180,8 @@ def _true_difference(streams: Streams, shares: list[Floats], metric: str) -> Flo
         sums = [phase[arm] for phase in expected]
         if Metric(metric).is_measured:
             name = "latency" if metric == "avg_latency_ms" else "confidence"
-            values.append(sum(np.where(share > 0.0, share * of[name], 0.0) for share, of in zip(shares, sums)))
+            means = [share * of[name] for share, of in zip(shares, sums, strict=True)]
+            values.append(sum(np.where(share > 0.0, mean, 0.0) for share, mean in zip(shares, means, strict=True)))
             continue
         hits, misses = np.zeros_like(shares[0]), np.zeros_like(shares[0])
         for share, of in zip(shares, sums, strict=True):

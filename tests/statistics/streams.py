@@ -27,10 +27,10 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
 METRICS = ("error_rate", "f1_score", "recall", "avg_latency_ms", "avg_confidence")
-RAMP = ((0.01, 1000), (0.05, 1000), (0.25, 1500), (0.50, 2500))
-"""(share of B, events): 300 looks in all, after which B has seen about 1,700 requests, half of them labelled."""
+RAMP = ((0.01, 1000), (0.05, 2000), (0.25, 3000), (0.50, 6000))
+"""(share of B, events): 600 looks in all, after which B has seen 3,860 requests, half of them labelled."""
 
-_BLOCK = 100
+_BLOCK = 50
 """Streams drawn at once; what fits the cache."""
 
 NAMES = (

@@ -1,0 +1,211 @@
+"""The figures of the statistics, measured: ``python -m tests.statistics.validate [--tests N] [--json FILE]``.
+
+Every figure has a measured value, an upper bound of what was measured where it is an error rate (Clopper and Pearson,
+one-sided, 95 %), and a limit. Seeds are fixed, so that the same numbers come out on every machine. Exit status 1 when a
+figure misses its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scipy import stats
+
+from tests.statistics import error_rates
+from tests.statistics.streams import METRICS
+
+_CHUNK = 250
+"""Tests judged by one process at a time; a seed belongs to a chunk, so the result does not depend on the processes."""
+
+SLACK = 1.2
+"""The upper bound of a simulated error rate may be this much above alpha: 10,000 tests cannot bound 1 % by 1 %."""
+
+_SEEDS = {"equal": 10_000, "few": 20_000, "worse": 30_000, "better": 40_000, "verdicts": 50_000}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        value: What came out.
+        limit: What the value may be at most; None for what is only shown.
+        bound: Upper 95 % bound of an error rate, which may be at most ``SLACK`` times the limit; None for other figures.
+        note: How to read it.
+    """
+
+    what: str
+    value: float
+    limit: float | None = None
+    bound: float | None = None
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure keeps its limit."""
+        if self.limit is None:
+            return True
+        return self.value <= self.limit and (self.bound is None or self.bound <= SLACK * self.limit)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together."""
+
+    title: str
+    figures: list[Figure]
+
+
+Job = Callable[[int, int], error_rates.Counts]
+
+
+def upper_bound(hits: int, tests: int) -> float:
+    """The one-sided 95 % upper bound of Clopper and Pearson for a share."""
+    return 1.0 if hits >= tests else float(stats.beta.ppf(0.95, hits + 1, tests - hits))
+
+
+def rate(what: str, hits: int, tests: int, alpha: float, note: str = "") -> Figure:
+    """A simulated error rate that may be at most alpha."""
+    return Figure(what, hits / tests, alpha, upper_bound(hits, tests), note)
+
+
+class Simulations:
+    """Spreads simulated tests over processes.
+
+    Args:
+        pool: Of processes.
+        tests: How many tests a figure rests on.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor, tests: int) -> None:
+        self._pool = pool
+        self.tests = tests
+
+    def counted(self, job: Callable[..., error_rates.Counts], *arguments: object, seed: int) -> error_rates.Counts:
+        """Add up the counts of a job called with its arguments, a number of tests and a seed."""
+        sizes = [min(_CHUNK, self.tests - start) for start in range(0, self.tests, _CHUNK)]
+        waiting = [self._pool.submit(job, *arguments, size, seed + number) for number, size in enumerate(sizes)]
+        total: error_rates.Counts = error_rates.Counter()
+        for part in waiting:
+            total.update(part.result())
+        return total
+
+
+def false_verdicts(run: Simulations) -> Iterator[Section]:
+    """Two equal arms, looked at after every 20 events."""
+    counts = run.counted(error_rates.of_equal_arms, seed=_SEEDS["equal"])
+    for alpha in error_rates.ALPHAS:
+        verdicts = [
+            rate(
+                metric,
+                counts["verdict", metric, str(alpha)],
+                run.tests,
+                alpha,
+                _peeked(counts, metric, alpha, run.tests),
+            )
+            for metric in METRICS
+        ]
+        yield Section(f"Equal arms: verdicts at any look, alpha {alpha:g}", verdicts)
+    yield Section(
+        "Equal arms: alarms at any look",
+        [
+            *(
+                rate(f"regression of failures, alpha {alpha:g}", counts["regression", str(alpha)], run.tests, alpha)
+                for alpha in error_rates.ALPHAS
+            ),
+            Figure(
+                "sample-ratio mismatch, alpha 0.001",
+                counts["mismatch",] / run.tests,
+                note=f"{counts['mismatch',]} of {run.tests:,}; exact by construction, too rare to bound here",
+            ),
+        ],
+    )
+
+
+def _peeked(counts: error_rates.Counts, metric: str, alpha: float, tests: int) -> str:
+    return f"peeking at p < {alpha:g}: {counts['peek', metric, str(alpha)] / tests:.1%}"
+
+
+def coverage(run: Simulations) -> Iterator[Section]:
+    """Challengers that do differ: intervals that miss the true difference at any look."""
+    for difference in error_rates.DIFFERENCES:
+        counts = run.counted(error_rates.of_intervals, difference, seed=_SEEDS[difference])
+        figures = [
+            rate(f"{metric}, {100 * (1 - alpha):g} % intervals", counts["miss", metric, str(alpha)], run.tests, alpha)
+            for alpha in error_rates.ALPHAS
+            for metric in METRICS
+        ]
+        yield Section(f"Challenger {difference} in everything: true difference missed at any look", figures)
+
+
+def simpson(_: Simulations) -> Iterator[Section]:
+    """A ramp while the base rate falls; the challenger is worse all the time."""
+    found = error_rates.simpson()
+    says = f"by phase: {found.stratified} is better; thrown together: {found.pooled} is better"
+    yield Section(
+        "Ramp 1 % to 50 % while failures fall from 10 % to 2 %; B is worse in both phases",
+        [Figure("wrong verdict of the stratified comparison", float(found.stratified != "A"), limit=0.0, note=says)],
+    )
+
+
+PARTS: dict[str, Callable[[Simulations], Iterable[Section]]] = {
+    "equal": false_verdicts,
+    "coverage": coverage,
+    "simpson": simpson,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and say by the exit status whether every figure holds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.statistics.validate", description=__doc__)
+    parser.add_argument("--tests", type=int, default=10_000, help="simulated tests per figure (default: 10000)")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="default: one per core")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--only", choices=sorted(PARTS), action="append", help="this part alone; may be repeated")
+    chosen = parser.parse_args(arguments)
+    started = time.monotonic()
+    sections: list[Section] = []
+    with ProcessPoolExecutor(chosen.processes) as pool:
+        for name in chosen.only or PARTS:
+            for section in PARTS[name](Simulations(pool, chosen.tests)):
+                sections.append(section)
+                print(written(section), flush=True)
+    missed = [figure for section in sections for figure in section.figures if not figure.holds]
+    print(f"{len(missed)} figures missed; {chosen.tests:,} tests each, {time.monotonic() - started:.0f} s.")
+    if chosen.json:
+        of_sections = [
+            {
+                "title": section.title,
+                "figures": [asdict(figure) | {"holds": figure.holds} for figure in section.figures],
+            }
+            for section in sections
+        ]
+        chosen.json.write_text(json.dumps({"tests": chosen.tests, "sections": of_sections}, indent=1) + "\n")
+    return 1 if missed else 0
+
+
+def written(section: Section) -> str:
+    """The section as lines for a terminal."""
+    lines = [section.title, f"  {'':<52}{'measured':>10}{'limit':>10}{'bound':>10}"]
+    for figure in section.figures:
+        numbers = "".join(f"{_shown(number):>10}" for number in (figure.value, figure.limit, figure.bound))
+        mark = "" if figure.limit is None else "ok" if figure.holds else "MISSED"
+        lines.append(f"  {figure.what:<52}{numbers}  {mark:<7}{figure.note}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _shown(number: float | None) -> str:
+    return "" if number is None else f"{number:.5f}" if number < 1.0 else f"{number:,.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
