@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sentinelzer0.reports.canvas import Canvas
+from sentinelzer0.reports.canvas import NARROW, Canvas
 from sentinelzer0.reports.chart_values import IntervalChart, LineChart
-from sentinelzer0.reports.figure import Context
+from sentinelzer0.reports.figure import Context, mark_list
 from sentinelzer0.reports.frame import Frame, Room, widest
 from sentinelzer0.reports.html import Markup, el, join
-from sentinelzer0.reports.interval_chart import interval_extent, interval_figure, interval_room
+from sentinelzer0.reports.interval_chart import interval_extent, interval_figure, interval_legend, interval_room
+from sentinelzer0.reports.interval_words import counted
 from sentinelzer0.reports.lane_chart import lane_extent, lane_figure, lane_room
 from sentinelzer0.reports.line_chart import line_extent, line_figure, line_room
 from sentinelzer0.reports.page_values import Alignable, Aligned, Panels
@@ -38,8 +39,24 @@ def aligned_figures(block: Aligned, context: Context) -> Markup:
 
 
 def panel_figures(block: Panels, context: Context) -> Markup:
-    """Draw small multiples in a grid. The first explains the encodings."""
-    return el("div", _draw(block.charts, context, Frame(_domain(block.charts))), class_="panels")
+    """Draw small multiples in a grid, with one explanation beneath."""
+    narrow = replace(context, canvases=(NARROW,), frame=Frame(_domain(block.charts)), legend=False)
+    drawn = [
+        interval_figure(chart, replace(narrow, prefix=f"{context.prefix}c{number}"))
+        for number, chart in enumerate(block.charts, start=1)
+    ]
+    return join(el("div", drawn, class_="panels"), _explained(block.charts))
+
+
+def _explained(charts: tuple[IntervalChart, ...]) -> Markup:
+    """Write once what all panels have in common: the encodings and the marks."""
+    keys = {words: key for chart in charts for key, words in interval_legend(chart)}
+    return el(
+        "div",
+        el("ul", [el("li", key, el("span", words)) for words, key in keys.items()], class_="legend"),
+        mark_list(charts[0].marks, counted(charts[0])),
+        class_="box",
+    )
 
 
 def _draw(charts: tuple[Alignable, ...], context: Context, frame: Frame) -> list[Markup]:

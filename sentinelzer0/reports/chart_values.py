@@ -121,7 +121,7 @@ class IntervalChart:
     challenger: str
     metric: str  # "F1 score"
     unit: Unit = Unit.NUMBER  # of the difference: POINTS for rates
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True  # None: a difference is neither good nor bad
     confidence: float = 0.95  # joint coverage of the sequence, a fraction
     min_samples: int = 0  # per arm
     decide_against: float = 0.0  # 0 for superiority; the margin's value for non-inferiority

@@ -13,7 +13,7 @@ from sentinelzer0.reports.chart_values import Mark, Tone, X
 from sentinelzer0.reports.formats import cell, iso, place, position, symbol
 from sentinelzer0.reports.frame import Frame
 from sentinelzer0.reports.html import Child, Markup, el, join
-from sentinelzer0.reports.page_values import Column
+from sentinelzer0.reports.page_values import Cell, Column, State
 
 _TABLE_ROWS = 60
 
@@ -161,7 +161,7 @@ def data_details(title: str, data: Data) -> Markup:
 def table(
     caption_text: str,
     columns: Sequence[Column],
-    rows: Sequence[Sequence[X | str | float | None]],
+    rows: Sequence[Sequence[Cell]],
     *,
     tall: bool = False,
     visible_caption: bool = True,
@@ -205,9 +205,11 @@ def _csv_cell(value: X | str | float | None) -> str:
     return '"' + guarded.replace('"', '""') + '"' if any(c in guarded for c in ',"\r\n') else guarded
 
 
-def _cell(value: X | str | float | None, column: Column, *, first: bool) -> Markup:
+def _cell(value: Cell, column: Column, *, first: bool) -> Markup:
     content: Child = cell(value, column.unit) if not isinstance(value, datetime) else position(value)
-    if column.code and value is not None:
+    if isinstance(value, State):
+        content = el("span", content, class_=str(value.tone))
+    elif column.code and value is not None:
         content = el("code", content)
     if first:
         return el("th", content, scope="row", class_=_align(column))

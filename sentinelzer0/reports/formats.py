@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sentinelzer0.reports.chart_values import Tone, Unit, X
-from sentinelzer0.reports.page_values import Cell
+from sentinelzer0.reports.page_values import Cell, State
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -69,6 +69,8 @@ def cell(value: Cell, unit: Unit | None = None) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return moment(value)
+    if isinstance(value, State):
+        return f"{symbol(value.tone)}{NBSP}{value.word}".strip().replace(" ", NBSP)
     if isinstance(value, str):
         return value
     if unit is None:

@@ -49,7 +49,7 @@ def interval_figure(chart: IntervalChart, context: Context) -> Markup:
         interval_sentence(chart, band),
         lambda canvas, prefix: _picture(chart, band, canvas, prefix, context.frame),
         _data(chart, band),
-        legend=_legend(chart, band) if context.legend else _threshold_key(chart),
+        legend=[*interval_legend(chart), *_threshold_key(chart)] if context.legend else _threshold_key(chart),
         marks=chart.marks if context.legend else (),
         counted=counted(chart),
     )
@@ -83,9 +83,10 @@ def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: st
     top = 26 + badge_height(badge_rows(places)) + 8
     bottom = top + _HEIGHT
     plot = Plot(x, Scale(low_y, high_y, bottom, top), left, right, top, bottom)
-    better = "above" if chart.higher_is_better else "below"
+    better = "below" if chart.higher_is_better is False else "above"
+    word = "higher" if chart.higher_is_better is None else "better"
     title = f"{chart.metric}, {chart.challenger} minus {chart.control}"
-    hint = f"{title} ({better} zero: {chart.challenger} better)"
+    hint = f"{title} ({better} zero: {chart.challenger} {word})"
     title = hint if width_of(hint) <= canvas.width else title
     clip = el("clipPath", el("rect", x=left, y=top, width=right - left, height=_HEIGHT), id=f"{prefix}-clip")
     return Picture(
@@ -229,7 +230,9 @@ def _ends(labels: Sequence[tuple[str, float]], plot: Plot) -> Markup:
     )
 
 
-def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]:
+def interval_legend(chart: IntervalChart) -> list[tuple[Markup, str]]:
+    """Return swatch and meaning of every encoding but the threshold, which differs from chart to chart."""
+    band = running_band(chart.points, chart.min_samples, chart.decide_against)
     items = [
         (swatch(line(1, 7, 25, 7, "s1", width=2.2)), "estimate"),
         (swatch(_block(BAND_OPACITY)), "running interval, may only narrow"),
@@ -241,7 +244,6 @@ def _legend(chart: IntervalChart, band: RunningBand) -> list[tuple[Markup, str]]
         faded = _block(FADED_OPACITY)
         items.append((swatch(faded, line(1, 7, 25, 7, "s1", dash="3 3", width=1.2)), faded_words))
     items.append((swatch(line(1, 7, 25, 7, "zero", width=1.4)), "no difference"))
-    items += _threshold_key(chart)
     found = finding(chart, band)
     if found is not None:
         flag = el("path", d="M6 2L20 2L13 13Z", fill="currentColor", class_=str(found.tone))

@@ -36,7 +36,8 @@ def finding(chart: IntervalChart, band: RunningBand) -> Finding | None:
         f"{words}: the first look with enough samples that excludes {_reference(chart)} came at "
         f"{first.samples:,} samples per arm{where}."
     )
-    return Finding(first.x, words, Tone.GOOD if band.above is chart.higher_is_better else Tone.BAD, sentence)
+    tone = Tone.GOOD if band.above is chart.higher_is_better else Tone.BAD
+    return Finding(first.x, words, Tone.NEUTRAL if chart.higher_is_better is None else tone, sentence)
 
 
 def signed(value: float, chart: IntervalChart) -> str:
@@ -73,6 +74,8 @@ def _reference(chart: IntervalChart) -> str:
 
 
 def _found(chart: IntervalChart, band: RunningBand) -> str:
+    if chart.higher_is_better is None:
+        return f"{chart.challenger} is {'higher' if band.above else 'lower'}"
     good_side = band.above is chart.higher_is_better
     if chart.decide_against == 0:
         return f"{chart.challenger} is {'better' if good_side else 'worse'}"

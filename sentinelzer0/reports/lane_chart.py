@@ -50,6 +50,10 @@ def lane_extent(chart: LaneChart) -> tuple[float, float] | None:
     return x_domain([starts[0], chart.end]) if starts else None
 
 
+def _first(chart: LaneChart) -> X:
+    return min((lane.states[0][0] for lane in chart.lanes if lane.states), key=plain, default=chart.end)
+
+
 def lane_room(chart: LaneChart, canvas: Canvas) -> Room:  # noqa: ARG001 - the same call for every chart
     """Return the room left and right of the lanes: their words stand inside."""
     return 12.0, 12.0
@@ -94,7 +98,7 @@ def _picture(chart: LaneChart, canvas: Canvas, frame: Frame) -> Picture:
         bottom + 44,
         join(
             grid(plot, axis_ticks(low, high, canvas.x_ticks, times=times), ()),
-            text(right, bottom + 36, x_title(chart.x_label, chart.end, "requests"), anchor="end"),
+            text(right, bottom + 36, x_title(chart.x_label, _first(chart), "requests"), anchor="end"),
             badges(plot, chart.marks, places),
             [_lane(lane, chart, plot, top + index * (_NAME + _BAR + _GAP)) for index, lane in enumerate(chart.lanes)],
         ),

@@ -32,7 +32,16 @@ from sentinelzer0.reports.chart_values import (
     require_one_kind,
 )
 
-Cell: TypeAlias = str | int | float | datetime | None
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A cell that judges: shape, word and colour."""
+
+    word: str
+    tone: Tone
+
+
+Cell: TypeAlias = str | int | float | datetime | State | None
 
 
 class VerdictKind(StrEnum):
@@ -126,9 +135,9 @@ class Aligned:
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """Small multiples: charts over one x domain, two abreast where there is room."""
+    """Small multiples: charts over one x domain, two abreast where there is room, explained once beneath."""
 
-    charts: tuple[Alignable, ...]
+    charts: tuple[IntervalChart, ...]
 
 
 Block: TypeAlias = Paragraph | CodeBlock | Verdict | Facts | Table | Chart | Aligned | Panels

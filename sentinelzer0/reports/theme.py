@@ -118,6 +118,7 @@ font-size:.75rem;font-weight:650;height:1.3rem;justify-content:center;line-heigh
 .sz0 summary{color:var(--muted);cursor:pointer;padding:.25rem 0}
 .sz0 summary:hover{color:var(--text)}
 .sz0 details .scroll{margin:.4rem 0}
+.sz0 .panels svg.narrow{display:block}
 .sz0 .panels{align-items:start;display:grid;gap:0 1rem;grid-template-columns:repeat(auto-fit,minmax(min(20rem,100%),1fr))}
 """
 
