@@ -216,7 +216,7 @@ def verdict_words(decision: Mapping[str, Any], control: str, version: str) -> tu
         case "stop_guardrail", _:
             return "stopped by a guardrail", Tone.BAD
         case "invalid", _:
-            return "invalid: traffic not split as meant", Tone.CAUTION
+            return "invalid", Tone.CAUTION
         case _:
             return "undecided", Tone.NEUTRAL
 
