@@ -137,8 +137,9 @@ def listen() -> None:
 
 
 def stop_listening() -> None:
-    """Give SIGTERM back once no recorder is open."""
-    if not open_recorders and current_thread() is main_thread():
+    """Give SIGTERM back once no recorder holds rows or takes any."""
+    needed = any(not recorder.ended or recorder.stats().pending for recorder in list(open_recorders))
+    if not needed and current_thread() is main_thread():
         while _handlers:
             _handlers.pop().withdraw()
 
