@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from math import copysign, expm1, inf
 
 from sentinelzer0.errors import InvalidInputError
-from sentinelzer0.stats.confidence_sequences import tuned_rho
+from sentinelzer0.stats.confidence_sequences import critical_z, tuned_rho
 from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Direction, estimate, metric_named
 from sentinelzer0.stats.stratified import Difference, Standardised, Stratum, difference, log_ratio, standardise
 from sentinelzer0.stats.wording import HarmState, harm_reason, missing_for, reason_of, winner_of
@@ -52,6 +52,7 @@ __all__ = [
 _TIGHTEST_AT = 10
 _TIGHTEST_AT_LEAST = 1000
 _MEASURED_START = 30
+_LARGEST_LOGARITHM = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +200,14 @@ def conclude(
     value_a, value_b = values
     gap = None if value_a is None or value_b is None or not strata else value_b - value_a
     lift = gap / value_a if gap is not None and value_a else None
-    interval = lower = upper = None
+    interval = lower = upper = lift_interval = None
     p_value = above = below = 1.0
     if estimated is not None:
-        interval, p_value = estimated.interval(alpha, rho), estimated.p_value(rho)
-        one_sided = _one_sided_rho(min_samples, alpha)
+        z, one_sided = critical_z(estimated.information, alpha, rho), _one_sided_rho(min_samples, alpha)
+        interval, p_value = estimated.limits(z), estimated.p_value(rho)
         lower, upper = estimated.one_sided(alpha, one_sided)
         above, below = estimated.p_values_one_sided(one_sided)
+        lift_interval = None if ratio is None else _from_logarithms(ratio.limits(z))
     better, worse = (above, below) if metric.direction is Direction.HIGHER else (below, above)
     winner = winner_of(metric, interval) if min(samples) >= needed else None
     return Comparison(
@@ -229,7 +231,7 @@ def conclude(
         p_better=better,
         p_worse=worse,
         lift=lift,
-        lift_interval=None if ratio is None else _from_logarithms(ratio.interval(alpha, rho)),
+        lift_interval=lift_interval,
         information=estimated.information if estimated is not None else 0.0,
         strata=strata,
     )
@@ -325,5 +327,5 @@ def _too_early(metric: AnyMetric, samples: tuple[int, int]) -> bool:
 
 
 def _from_logarithms(limits: tuple[float, float]) -> tuple[float, float]:
-    low, high = (expm1(min(limit, 700.0)) for limit in limits)
-    return low, high
+    low, high = limits
+    return expm1(min(low, _LARGEST_LOGARITHM)), expm1(min(high, _LARGEST_LOGARITHM))

@@ -100,10 +100,11 @@ def boundary_one_sided(variance: float, alpha: float, rho: float) -> float:
     target = 0.5 * log(spread / rho) - log(alpha)
     x = sqrt(2.0 * log(1.0 + sqrt(spread / rho) / (2.0 * alpha)))
     for _ in range(50):
-        slope = x + sqrt(2.0 / pi) * exp(-0.5 * x * x) / _twice_phi(x)
-        step = (_log_half_normal(x) - target) / slope
+        twice_phi, half_square = _twice_phi(x), 0.5 * x * x
+        slope = x + sqrt(2.0 / pi) * exp(-half_square) / twice_phi
+        step = (half_square + log(twice_phi) - target) / slope
         x -= step
-        if step <= 1e-15 * x:
+        if step <= 1e-8 * x:  # the error is about the square of the step
             break
     return x * sqrt(spread)
 
@@ -120,6 +121,17 @@ def critical_z(units: float, alpha: float, rho: float) -> float:
         rho: Mixture parameter in units, from :func:`tuned_rho`.
     """
     return boundary_two_sided(units, alpha, rho) / sqrt(units)
+
+
+def critical_z_one_sided(units: float, alpha: float, rho: float) -> float:
+    """How many standard errors an estimate may be off on one side, at every sample size at once.
+
+    Args:
+        units: Number of independent units behind the estimate, > 0.
+        alpha: Error probability over all times together, in (0, 1).
+        rho: Mixture parameter in units, from :func:`tuned_rho` at ``2 * alpha``.
+    """
+    return boundary_one_sided(units, alpha, rho) / sqrt(units)
 
 
 def p_value_of_z(z: float, units: float, rho: float) -> float:

@@ -50,13 +50,12 @@ class Metric(StrEnum):
     @property
     def direction(self) -> Direction:
         """Which way this metric improves."""
-        lower = self in (Metric.ERROR_RATE, Metric.AVG_LATENCY_MS, Metric.SLOW_RATE)
-        return Direction.LOWER if lower else Direction.HIGHER
+        return Direction.LOWER if self in _LOWER_IS_BETTER else Direction.HIGHER
 
     @property
     def is_measured(self) -> bool:
         """Whether it is a mean of measured values; the others are shares of counted events."""
-        return self in (Metric.AVG_LATENCY_MS, Metric.AVG_CONFIDENCE)
+        return self in _MEASURED
 
     @property
     def unit(self) -> str:
@@ -68,6 +67,9 @@ class Metric(StrEnum):
         """The metric in words, as in "the error rate"."""
         return _WORDS[self]
 
+
+_LOWER_IS_BETTER = frozenset((Metric.ERROR_RATE, Metric.AVG_LATENCY_MS, Metric.SLOW_RATE))
+_MEASURED = frozenset((Metric.AVG_LATENCY_MS, Metric.AVG_CONFIDENCE))
 
 _UNITS = {
     Metric.ERROR_RATE: "requests",

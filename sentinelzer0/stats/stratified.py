@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 from sentinelzer0.stats.confidence_sequences import (
-    boundary_one_sided,
     critical_z,
+    critical_z_one_sided,
     log_e_one_sided,
     p_value,
     p_value_of_z,
@@ -110,7 +110,7 @@ class Difference:
             alpha: Error probability, in (0, 1).
             rho: Mixture parameter in effective units, fixed before the first look.
         """
-        return self._limits(critical_z(self.information, alpha, rho))
+        return self.limits(critical_z(self.information, alpha, rho))
 
     def one_sided(self, alpha: float, rho: float) -> tuple[float, float]:
         """A lower and an upper limit, each of which alone holds at every look with probability ``1 - alpha``.
@@ -119,8 +119,16 @@ class Difference:
             alpha: Error probability of each, in (0, 1).
             rho: Mixture parameter in effective units, fixed before the first look.
         """
-        time = self.information
-        return self._limits(boundary_one_sided(time, alpha, rho) / sqrt(time))
+        return self.limits(critical_z_one_sided(self.information, alpha, rho))
+
+    def limits(self, z: float) -> tuple[float, float]:
+        """The estimate with ``z`` standard errors on either side, further towards the longer tail.
+
+        Args:
+            z: From :func:`~sentinelzer0.stats.confidence_sequences.critical_z`, or its one-sided sibling.
+        """
+        radius, lean = z * self.standard_error, z * z * self.lean
+        return self.value - radius + min(0.0, lean), self.value + radius + max(0.0, lean)
 
     def p_value(self, rho: float) -> float:
         """The smallest alpha whose two-sided interval excludes 0, valid at every stopping time.
@@ -140,10 +148,6 @@ class Difference:
         shown = p_value(log_e_one_sided(total, self.information, rho))
         return (shown, 1.0) if self.value > 0.0 else (1.0, shown)
 
-    def _limits(self, z: float) -> tuple[float, float]:
-        radius, lean = z * self.standard_error, z * z * self.lean
-        return self.value - radius + min(0.0, lean), self.value + radius + max(0.0, lean)
-
     def _z_of_zero(self) -> float:
         # The limit next to 0 is |value| - z se - z^2 lean; the z that makes it 0, without cancellation.
         gap = abs(self.value)
@@ -160,21 +164,16 @@ def standardise(strata: Sequence[Stratum], metric: AnyMetric) -> Standardised:
         metric: What to estimate.
     """
     if metric.is_measured:
-        moments = [
-            (a, b)
-            for a, b in ((moments_of(s.a, metric), moments_of(s.b, metric)) for s in strata)
-            if a.count and b.count
-        ]
-        weights = [a.count * b.count / (a.count + b.count) for a, b in moments]
-        pooled = [(a + b).variance or 0.0 for a, b in moments]
-        of_a = _measured([a for a, _ in moments], weights, pooled)
-        of_b = _measured([b for _, b in moments], weights, pooled)
+        measured = [(moments_of(stratum.a, metric), moments_of(stratum.b, metric)) for stratum in strata]
+        measured = [(a, b) for a, b in measured if a.count and b.count]
+        weights = [a.count * b.count / (a.count + b.count) for a, b in measured]
+        pooled = [(a + b).variance or 0.0 for a, b in measured]
+        of_a, of_b = (_measured([phase[arm] for phase in measured], weights, pooled) for arm in (0, 1))
     else:
-        counts = [
-            (a, b) for a, b in ((counts_of(s.a, metric), counts_of(s.b, metric)) for s in strata) if a.units and b.units
-        ]
-        weights = [a.units * b.units / (a.units + b.units) for a, b in counts]
-        of_a, of_b = _counted([a for a, _ in counts], weights), _counted([b for _, b in counts], weights)
+        counted = [(counts_of(stratum.a, metric), counts_of(stratum.b, metric)) for stratum in strata]
+        counted = [(x, y) for x, y in counted if x.units and y.units]
+        weights = [x.units * y.units / (x.units + y.units) for x, y in counted]
+        of_a, of_b = (_counted([phase[arm] for phase in counted], weights) for arm in (0, 1))
     return Standardised(of_a, of_b, 4.0 * sum(weights), len(weights))
 
 
@@ -250,32 +249,30 @@ def _measured(phases: Sequence[Moments], weights: Sequence[float], pooled: Seque
 
 
 def _counted(phases: Sequence[Counts], weights: Sequence[float]) -> ArmValue:
-    units = sum(counts.units for counts in phases)
-    if not units:
-        return ArmValue(None, None, 0.0, 0.0, 0)
-    all_weights, of_hit = sum(weights), phases[0].weight
-    shares = [weight / all_weights for weight in weights]
-    hits = sum(share * counts.hits / counts.units for share, counts in zip(shares, phases, strict=True))
-    misses = sum(share * counts.misses / counts.units for share, counts in zip(shares, phases, strict=True))
+    units = hits = misses = 0.0
+    all_weights, of_hit = sum(weights), phases[0].weight if phases else 1
+    for (n, x, y, _), weight in zip(phases, weights, strict=True):
+        share = weight / all_weights
+        units += n
+        hits += share * x / n
+        misses += share * y / n
     below = of_hit * hits + misses
     if below == 0.0:
-        return ArmValue(None, None, 0.0, 0.0, units)
+        return ArmValue(None, None, 0.0, 0.0, int(units))
     imagined = IMAGINED / units
     more_below = below + (of_hit + 1) * imagined
-    ratio = of_hit * (hits + imagined) / more_below
-    up, down = of_hit * (1.0 - ratio), -ratio
+    down = -of_hit * (hits + imagined) / more_below
+    up = of_hit * (1.0 + down)
     variance = third = homogeneous = lost = 0.0
-    for share, counts in zip(shares, phases, strict=True):
-        n = counts.units
-        hit, miss = counts.hits / n + imagined, counts.misses / n + imagined
-        first, second, cube = up * hit + down * miss, up * up * hit + down * down * miss, up**3 * hit + down**3 * miss
+    for (n, x, y, _), weight in zip(phases, weights, strict=True):
+        share = weight / all_weights
+        hit, miss = up * (x / n + imagined), down * (y / n + imagined)
+        first, second, cube = hit + miss, up * hit + down * miss, up * up * hit + down * down * miss
         mean = first / (1.0 + 2.0 * imagined)
         of_one = share * share / n
         variance += of_one * (second - first * mean)
         third += of_one * share / n * (cube - 3.0 * mean * second + 2.0 * mean * mean * first)
         homogeneous += of_one
         lost += of_one / n
-    inflated = variance * homogeneous / (homogeneous - lost + homogeneous / units)
-    return ArmValue(
-        of_hit * hits / below, inflated / (below * more_below), third / (below * below * more_below), 0.0, units
-    )
+    variance *= homogeneous / (homogeneous - lost + homogeneous / units) / (below * more_below)
+    return ArmValue(of_hit * hits / below, variance, third / (below * below * more_below), 0.0, int(units))

@@ -55,7 +55,7 @@ def reason_of(
         return missing
     if interval is None:
         return f"The {metric.words} cannot be compared: every value in both arms is identical."
-    low, high = (shown(metric, end) for end in interval)
+    low, high = shown(metric, interval[0]), shown(metric, interval[1])
     band = f"the difference B - A lies between {low} and {high} ({100 * (1 - alpha):g} % at every look)"
     winner = winner_of(metric, interval)
     if winner is None:
@@ -82,15 +82,15 @@ def missing_for(
         strata: Phases in which both arms have units.
     """
     unit = metric.unit
-    empty = [arm for arm, units in zip("AB", samples, strict=True) if units == 0]
-    if empty:
+    if min(samples) == 0:
+        empty = [arm for arm, units in zip("AB", samples, strict=True) if units == 0]
         return f"No data: {' and '.join(empty)} {'have' if len(empty) == 2 else 'has'} no {unit} yet."
     if not strata:
         return f"Nothing to compare: A and B have no {unit} at the same share of traffic yet."
     if min(samples) < needed:
         return f"Too early to say: A has {samples[0]} and B {samples[1]} of the {needed} {unit} each needs."
-    undefined = " and ".join(arm for arm, value in zip("AB", values, strict=True) if value is None)
-    if undefined:
+    if None in values:
+        undefined = " and ".join(arm for arm, value in zip("AB", values, strict=True) if value is None)
         return f"The {metric.words} of {undefined} is not defined yet: nothing that it is a share of has occurred."
     return None
 
