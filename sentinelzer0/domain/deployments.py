@@ -31,6 +31,7 @@ class Cause(StrEnum):
     ADOPTION = "adoption"
     BREAK_GLASS = "break_glass"
     AB_START = "ab_start"
+    AB_SHARE = "ab_share"
     AB_END = "ab_end"
     ROLLBACK = "rollback"
     RETIREMENT = "retirement"

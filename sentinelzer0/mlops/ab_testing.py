@@ -9,33 +9,37 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.domain.ab_design import new_test
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
-from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
-from sentinelzer0.domain.outcomes import check_label, check_request_id
-from sentinelzer0.errors import InvalidInputError, SentinelError
-from sentinelzer0.kernel import Kernel, Reader, check_path, disk_errors, random_salt, write_text
+from sentinelzer0.domain.assignment import Assignment
+from sentinelzer0.domain.guardrails import Guardrail
+from sentinelzer0.domain.outcomes import Outcome, check_label, check_request_id
+from sentinelzer0.errors import InvalidInputError, RefusedError, SentinelError, WorkspaceError
+from sentinelzer0.kernel import Kernel, check_path, disk_errors, write_text
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops import ab_recording as recording
-from sentinelzer0.mlops.ab_publishing import opened_for, publish_start, publish_verdict, write_results
+from sentinelzer0.mlops.ab_ending import Endings
+from sentinelzer0.mlops.ab_publishing import publish_verdict
 from sentinelzer0.mlops.ab_recording import Recorded
 from sentinelzer0.mlops.ab_report import html_report
 from sentinelzer0.mlops.ab_results import results_of
-from sentinelzer0.mlops.ab_routing import Router
-from sentinelzer0.mlops.ab_values import ABTest, TestMetrics, public_test
-from sentinelzer0.mlops.public_values import LiveView
+from sentinelzer0.mlops.ab_traffic import ABTestTraffic
+from sentinelzer0.mlops.ab_values import ABTest, TestMetrics
+from sentinelzer0.mlops.recorder import Recorder
 from sentinelzer0.mlops.tracking import Tracker
 
-__all__ = ["ABTest", "ABTestManager", "Recorded", "TestMetrics", "TestStatus"]
+__all__ = ["ABTest", "ABTestManager", "Assignment", "Guardrail", "Recorded", "Recorder", "TestMetrics", "TestStatus"]
+
+_HTML = ("", ".html", ".htm")
 
 _log = logging.getLogger("sentinelzer0.mlops.ab_testing")
 
 
-class ABTestManager:
+class ABTestManager(ABTestTraffic):
     """The A/B tests of one workspace.
 
     Args:
@@ -55,123 +59,9 @@ class ABTestManager:
         kernel: Kernel | None = None,
         tracker: Tracker | None = None,
     ) -> None:
-        self.kernel = kernel or opened_for(tests_dir)
-        with disk_errors(f"Making {str(self.tests_dir)!r}"):
-            self.tests_dir.mkdir(parents=True, exist_ok=True)
-        self._tracker = tracker
-        self._router = Router(self.kernel)
+        super().__init__(tests_dir, kernel=kernel, tracker=tracker)
+        self._endings = Endings(self.kernel)
         self._arms: dict[str, dict[str, str]] = {}
-
-    @property
-    def tests_dir(self) -> Path:
-        """The directory with the readable files of the tests."""
-        return self.kernel.layout.ab_tests
-
-    @property
-    def tests(self) -> LiveView[ABTest]:
-        """A live, read-only view of all tests by id, oldest first."""
-        return LiveView(self.get_test, self._ids, "Call create_test(…).")
-
-    def create_test(
-        self,
-        test_name: str,
-        model_a: str,
-        model_b: str,
-        traffic_split: float = 0.5,
-        description: str = "",
-        created_by: str = "system",
-        min_samples: int = 100,
-        significance_threshold: float = 0.05,
-        *,
-        primary_metric: str = "f1_score",
-        deployment: str | None = None,
-        model: str = DEFAULT_MODEL,
-    ) -> ABTest:
-        """Design a test; nothing is routed or recorded before it is started.
-
-        Args:
-            test_name: What people call it.
-            model_a: The control: a label, or an existing version when ``deployment`` is given.
-            model_b: The challenger, the same.
-            traffic_split: Share of the challenger, 0..1.
-            description: Free text.
-            created_by: Who designs it.
-            min_samples: Requests each arm needs before a verdict.
-            significance_threshold: Probability of a wrong verdict over all looks together, in (0, 1).
-            primary_metric: What decides: error_rate, accuracy, precision, recall, f1_score, avg_latency_ms or
-                avg_confidence.
-            deployment: ``production`` when the test splits its traffic while it runs; None when the caller routes.
-            model: The model the versions belong to.
-
-        Raises:
-            InvalidInputError: Two equal arms, a share outside [0, 1], or another unusable argument.
-            VersionNotFoundError: A version of a test with a deployment does not exist.
-        """
-        person = check_actor(created_by)
-        test = new_test(
-            test_id=self.kernel.ids.new("test"),
-            salt=random_salt(),
-            now=self.kernel.now(),
-            created_by=person.name,
-            test_name=test_name,
-            model_a=model_a,
-            model_b=model_b,
-            traffic_split=traffic_split,
-            description=description,
-            min_samples=min_samples,
-            significance_threshold=significance_threshold,
-            primary_metric=primary_metric,
-            deployment=deployment,
-            model=model,
-        )
-        lifecycle.create(self.kernel, person, test)
-        with self.kernel.read() as view:
-            return _snapshot(view, test)
-
-    def start_test(self, test_id: str, *, started_by: str = "system") -> ABTest:
-        """Start a test; one with a deployment now splits its traffic.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            IllegalTransitionError: It was started before.
-            IntegrityError: The bytes of a version are not those that were registered.
-            QuarantinedError: The challenger was rolled back from and not released.
-            ApprovalRequiredError: The policy demands a canary approval that does not exist.
-            GateFailedError: The share is above the policy's cap, or a gate for canaries fails.
-            ConflictError: The control does not serve alone, or the deployment changed meanwhile.
-        """
-        stored = lifecycle.begin_serving(self.kernel, test_id, "start", started_by)
-        test = self._changed(stored)
-        publish_start(self.kernel, self._tracker, stored)
-        return test
-
-    def pause_test(self, test_id: str, *, paused_by: str = "system", reason: str = "") -> ABTest:
-        """Pause a running test: all requests go to the control; outcomes still count.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            IllegalTransitionError: It is not running.
-        """
-        return self._changed(lifecycle.stop_serving(self.kernel, test_id, "pause", paused_by, reason))
-
-    def resume_test(self, test_id: str, *, resumed_by: str = "system") -> ABTest:
-        """Resume a paused test; checks and splits as :meth:`start_test` does.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            IllegalTransitionError: It is not paused.
-            RefusedError: As for :meth:`start_test`.
-        """
-        return self._changed(lifecycle.begin_serving(self.kernel, test_id, "resume", resumed_by))
-
-    def cancel_test(self, test_id: str, *, cancelled_by: str = "system", reason: str = "") -> ABTest:
-        """End a test for good without a look at the evidence; a verdict that was reached stays on record.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            IllegalTransitionError: It is over already.
-        """
-        return self._changed(lifecycle.stop_serving(self.kernel, test_id, "cancel", cancelled_by, reason))
 
     def complete_test(self, test_id: str, force: bool = False, *, completed_by: str = "system") -> dict[str, Any]:
         """End a test and declare the winner its evidence carries, or none.
@@ -194,44 +84,6 @@ class ABTestManager:
         publish_verdict(self.kernel, self._tracker, stored, lifecycle.ACTIONS["complete"])
         results = self.get_test_results(test_id)
         return results | {"winner": stored.winner, "winner_confidence": stored.winner_confidence}
-
-    def get_test(self, test_id: str) -> ABTest | None:
-        """Return a test as it now is, or None."""
-        with self.kernel.read() as view:
-            test = recording.find_test(view, test_id)
-            return None if test is None else _snapshot(view, test)
-
-    def list_tests(self, status: TestStatus | str | None = None) -> list[ABTest]:
-        """Return all tests or those with one status, newest first.
-
-        Raises:
-            InvalidInputError: There is no such status.
-        """
-        try:
-            wanted = None if status is None else TestStatus(status)
-        except ValueError as error:
-            raise InvalidInputError(f"No status is {status!r:.60}.", hint=f"Use: {', '.join(TestStatus)}.") from error
-        with self.kernel.read() as view:
-            tests = [test for test in view.ab_tests.all() if wanted is None or test.status is wanted]
-            return [_snapshot(view, test) for test in tests]
-
-    def route_request(self, test_id: str, key: str | bytes | int | None = None) -> str:
-        """Return the model version that answers a request.
-
-        With a key the answer is a function of the key and the test alone: the same in every process, for as long as
-        the test runs. Without one it is drawn at random. A test that is not running sends everything to the control.
-        A change made by another process is seen within 50 ms.
-
-        Args:
-            test_id: The test.
-            key: The unit that must stay in its arm: user, host or stream. Text, bytes or a whole number; the number
-                7 and the text "7" are the same key.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            InvalidInputError: The key is something else.
-        """
-        return self._router.route(test_id, key)
 
     def record_result(
         self,
@@ -284,7 +136,7 @@ class ABTestManager:
             request_id,
             key,
         )
-        return self._latching(test_id, *recording.record(self.kernel, test_id, (outcome,)))
+        return self._recorded(test_id, (outcome,))
 
     def record_results(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
         """Record many outcomes in one transaction: all of them or, when one is not possible, none.
@@ -300,7 +152,7 @@ class ABTestManager:
             ABTestNotFoundError: There is no such test.
         """
         outcomes = recording.checked_rows(self.kernel, self._arms_of(test_id), rows)
-        return self._latching(test_id, *recording.record(self.kernel, test_id, outcomes))
+        return self._recorded(test_id, outcomes)
 
     def record_label(self, test_id: str, request_id: str, true_label: Any) -> Recorded:
         """Record the true label of a request, before or after its outcome; a later label replaces an earlier one.
@@ -321,6 +173,36 @@ class ABTestManager:
         self._arms_of(test_id)  # a test of that name exists
         return self._latching(test_id, *recording.label(self.kernel, test_id, check_request_id(request_id), label))
 
+    def record_labels(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
+        """Record many true labels: all of them or, when one is not possible, none.
+
+        Args:
+            test_id: The test.
+            rows: Mappings with ``request_id`` and ``true_label``.
+
+        Raises:
+            InvalidInputError: A row is not possible; the message names it, counted from 0.
+            ABTestNotFoundError: There is no such test.
+            IllegalTransitionError: The test was not started; the refusal is on record.
+        """
+        done = [self.record_label(test_id, row["request_id"], row["true_label"]) for row in rows]
+        return Recorded(labelled=sum(one.labelled for one in done), late=sum(one.late for one in done))
+
+    def recorder(self, test_id: str, **options: Any) -> Recorder:
+        """Return a recorder that takes outcomes and labels of a test in a microsecond and writes them in batches.
+
+        Args:
+            test_id: The test.
+            **options: ``capacity``, ``batch``, ``max_delay_s``, ``on_full``, ``wait_s`` and ``on_sigterm`` of
+                :class:`Recorder`.
+
+        Raises:
+            ABTestNotFoundError: There is no such test.
+            InvalidInputError: An option is not possible.
+        """
+        self._arms_of(test_id)  # a test of that name exists
+        return Recorder(partial(self.record_results, test_id), partial(self.record_labels, test_id), **options)
+
     def get_test_results(self, test_id: str) -> dict[str, Any]:
         """Return what the test says so far; looking is free, and a verdict that is carried now is latched.
 
@@ -335,6 +217,7 @@ class ABTestManager:
         """
         if recording.carries_new_verdict(self.kernel, test_id):
             self._latch(test_id, on_the_way=False)
+        self._end_if_due(test_id, on_the_way=False)
         with self.kernel.read() as view:
             test = recording.require_test(view, test_id)
             return results_of(test, *view.ab_tests.outcomes.read(test_id))
@@ -344,43 +227,65 @@ class ABTestManager:
 
         Args:
             test_id: The test.
-            path: The file to write; its directory is created.
+            path: The file to write, ending in .html or .htm or without an ending; its directory is created.
 
         Raises:
             ABTestNotFoundError: There is no such test.
+            InvalidInputError: The name ends otherwise.
             StorageUnavailableError: The file cannot be written there.
         """
         target = check_path(path, "path")
+        if target.suffix.lower() not in _HTML:
+            raise InvalidInputError(
+                f"The report is HTML, and {target.name!r} says otherwise.", hint=f"Name it {target.stem}.html."
+            )
         text = html_report(self.kernel, test_id, self.get_test_results(test_id))
         with disk_errors(f"Writing {str(target)!r}"):
             write_text(target, text)
         return target
 
-    def _ids(self) -> list[str]:
-        with self.kernel.read() as view:
-            return view.ab_tests.ids()
-
     def _arms_of(self, test_id: str) -> dict[str, str]:
-        """Return the arms by version, which never change."""
+        """Return the arms by version, which stand once a test was started."""
         try:
             return self._arms[test_id]
         except (KeyError, TypeError):  # not read yet, or nothing that could be a name
             with self.kernel.read() as view:
                 test = recording.require_test(view, test_id)
-        arms = self._arms[test.test_id] = {test.model_a: "A", test.model_b: "B"}
+        arms = {version: letter for letter, version in test.arms.items()}
+        if test.status is not TestStatus.SETUP:
+            self._arms[test.test_id] = arms
         return arms
 
     def _changed(self, test: StoredTest) -> ABTest:
-        """Return a test after its status changed, and let the router and the readable file know."""
-        self._router.forget(test)
-        write_results(self.kernel, test.test_id)
-        with self.kernel.read() as view:
-            return _snapshot(view, test)
+        self._endings.forget(test)
+        return super()._changed(test)
+
+    def _recorded(self, test_id: str, outcomes: Sequence[Outcome]) -> Recorded:
+        """Record outcomes, and end the test when they or its deadline make it due; what comes after is late."""
+        if self._endings.past_deadline(test_id):
+            self._end_if_due(test_id, on_the_way=True)
+        recorded = self._latching(test_id, *recording.record(self.kernel, test_id, outcomes))
+        if self._endings.spent(test_id, recorded.counted):
+            self._end_if_due(test_id, on_the_way=True)
+        return recorded
+
+    def _end_if_due(self, test_id: str, *, on_the_way: bool) -> None:
+        """End a test by its own rules; on the way of a request, which is served whatever becomes of this."""
+        try:
+            test = lifecycle.end_if_due(self.kernel, test_id)
+        except (RefusedError, WorkspaceError) as error:
+            _log.warning("The test %s is due to end and will be at the next look: %s", test_id, error)
+            return
+        if test is not None:
+            self._changed(test)
+            kind = lifecycle.ACTIONS["complete"]
+            publish_verdict(self.kernel, self._tracker, test, kind, in_background=on_the_way)
 
     def _latch(self, test_id: str, *, on_the_way: bool) -> None:
         test = recording.latch(self.kernel, test_id)
         if test is not None:
             publish_verdict(self.kernel, self._tracker, test, in_background=on_the_way)
+            self._end_if_due(test_id, on_the_way=on_the_way)
 
     def _latching(self, test_id: str, recorded: Recorded, carries: bool) -> Recorded:
         """Latch a verdict on the way of a request, which is recorded whatever becomes of this."""
@@ -390,7 +295,3 @@ class ABTestManager:
         except SentinelError as error:
             _log.warning("The verdict of %s will be latched at the next look: %s", test_id, error)
         return recorded
-
-
-def _snapshot(view: Reader, test: StoredTest) -> ABTest:
-    return public_test(test, *view.ab_tests.outcomes.read(test.test_id))
