@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from html import escape
 from typing import Any, ClassVar
 
-from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus
+from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus, shares_of_all
 
+_TIMES = ("created_at", "started_at", "ended_at", "deadline")
+_METRICS = ("metrics_a", "metrics_b", "holdout_metrics")
 QUANTILES = {"latency_p50_ms": 0.50, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 
 
@@ -115,6 +119,21 @@ class ABTest:
         deployment: The environment whose traffic the test splits, or None.
         verdict: The evidence at the decision, empty until decided.
         warnings: What was warned about when it was started.
+        arms: The share of all traffic of every version as designed, the control first; the holdout is apart.
+        metrics: What every arm measured, by version.
+        holdout_metrics: What the units kept out of the test measured, or None.
+        mode: ``split``, or ``shadow`` when challengers score the control's requests and serve nothing.
+        holdout: The share of units kept out of the test.
+        phases: The periods of constant shares: ``phase``, ``at`` (ISO-8601) and ``shares`` by version.
+        guardrails: What challengers must not make worse: ``metric``, ``margin``, ``relative``, ``ratio``, ``direction``.
+        segments: The names that outcomes are told apart by.
+        latency_slo_ms: A request that takes longer is slow, in milliseconds, or None.
+        label_window_s: How long after a request its label may come, in seconds.
+        minimum_effect: The smallest difference of the primary metric worth having, or None.
+        end_at_verdict: Whether the verdict ends the test.
+        deadline: When it ends at the latest, or None; also None before the start when it counts from there.
+        max_samples: How many outcomes end it, or None.
+        decision: What the verdict calls for, e.g. ``promote`` or ``keep``; None until decided.
     """
 
     test_id: str
@@ -139,25 +158,53 @@ class ABTest:
     deployment: str | None = None
     verdict: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    arms: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, TestMetrics] = field(default_factory=dict)
+    holdout_metrics: TestMetrics | None = None
+    mode: str = "split"
+    holdout: float = 0.0
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    guardrails: list[dict[str, Any]] = field(default_factory=list)
+    segments: list[str] = field(default_factory=list)
+    latency_slo_ms: float | None = None
+    label_window_s: float = 0.0
+    minimum_effect: float | None = None
+    end_at_verdict: bool = False
+    deadline: datetime | None = None
+    max_samples: int | None = None
+    decision: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; times are ISO-8601."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)} | {"status": self.status.value}
-        for name in ("created_at", "started_at", "ended_at"):
+        row = {f.name: deepcopy(getattr(self, f.name)) for f in fields(self)} | {"status": self.status.value}
+        for name in _TIMES:
             row[name] = None if row[name] is None else row[name].isoformat()
-        for name in ("metrics_a", "metrics_b"):
+        for name in _METRICS:
             row[name] = None if row[name] is None else row[name].to_dict()
-        return row | {"verdict": dict(self.verdict), "warnings": list(self.warnings)}
+        return row | {"metrics": {version: metrics.to_dict() for version, metrics in self.metrics.items()}}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ABTest:
         """Build a snapshot from :meth:`to_dict`."""
         row = dict(raw) | {"status": TestStatus(raw["status"])}
-        for name in ("created_at", "started_at", "ended_at"):
+        for name in _TIMES:
             row[name] = None if row.get(name) is None else datetime.fromisoformat(row[name])
-        for name in ("metrics_a", "metrics_b"):
+        for name in _METRICS:
             row[name] = None if row.get(name) is None else TestMetrics.from_dict(row[name])
+        row["metrics"] = {version: TestMetrics.from_dict(one) for version, one in row.get("metrics", {}).items()}
         return cls(**row | {"winner_confidence": row.get("winner_confidence") or 0.0})
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks."""
+        rows = [
+            (version, f"{self.arms[version]:.1%}", f"{metrics.total_requests:,}", f"{metrics.error_rate:.2%}")
+            for version, metrics in self.metrics.items()
+        ]
+        heads = "".join(f"<th scope='col'>{head}</th>" for head in ("version", "share", "requests", "error rate"))
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        said = f"decided: {self.decision}" if self.decision else "not decided"
+        title = f"{self.test_name}: {self.status.value}, {said} by {self.primary_metric} ({self.test_id})"
+        return f"<table><caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def public_metrics(version: str, reading: ArmReading) -> TestMetrics:
@@ -182,6 +229,7 @@ def public_metrics(version: str, reading: ArmReading) -> TestMetrics:
 
 def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
     """Return a stored test and its statistics as users see them."""
+    metrics = {test.model_a: public_metrics(test.model_a, a), test.model_b: public_metrics(test.model_b, b)}
     return ABTest(
         test.test_id,
         test.test_name,
@@ -196,8 +244,8 @@ def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
         test.description,
         test.min_samples,
         test.significance_threshold,
-        public_metrics(test.model_a, a),
-        public_metrics(test.model_b, b),
+        metrics[test.model_a],
+        metrics[test.model_b],
         test.winner,
         test.winner_confidence,
         test.primary_metric,
@@ -205,7 +253,33 @@ def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
         test.environment,
         dict(test.verdict),
         list(test.warnings),
+        arms=_by_version(test, shares_of_all(test, test.shares)),
+        metrics=metrics,
+        mode=test.mode.value,
+        holdout=test.holdout,
+        phases=[phase | {"shares": _by_version(test, phase["shares"])} for phase in test.phases],
+        guardrails=[guardrail.to_dict() for guardrail in test.guardrail_list],
+        segments=list(test.segments),
+        latency_slo_ms=test.latency_slo_ms,
+        label_window_s=test.label_window_s,
+        minimum_effect=test.minimum_effect,
+        end_at_verdict=test.end_at_verdict,
+        deadline=test.deadline,
+        max_samples=test.max_samples,
+        decision=_decision(test),
     )
+
+
+def _by_version(test: StoredTest, shares: Mapping[str, float]) -> dict[str, float]:
+    return {version: float(shares[letter]) for letter, version in test.arms.items()}
+
+
+def _decision(test: StoredTest) -> str | None:
+    """Return what the verdict calls for; verdicts of earlier releases name only the winner."""
+    if not test.verdict:
+        return None
+    by_winner = "promote" if test.winner == test.model_b else "keep"
+    return str(test.verdict.get("action") or by_winner)
 
 
 def _ratio(part: int, whole: int) -> float:
