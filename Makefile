@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults docs build lock env-demo env-test
+.PHONY: help demo test check bench faults validate-stats docs build lock env-demo env-test
 
 help: ## list the targets
-	@$(PYTHON) -c "import re; [print(f'make {t:<8}{h}') for t, h in re.findall(r'^(\w+):.*?## (.*)', open('Makefile').read(), re.M)]"
+	@$(PYTHON) -c "import re; [print(f'make {t:<15}{h}') for t, h in re.findall(r'^([\w-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
 
 demo: env-demo ## one model's story from training to rollback, on real network data
 	$(BIN)/sentinelzer0 demo
@@ -33,6 +33,9 @@ bench: env-test ## measure, and write benchmarks/RESULTS.md
 
 faults: env-test ## kill -9 at every system call of the use cases (needs strace; takes an hour)
 	$(BIN)/python -m tests.faults.every_syscall
+
+validate-stats: env-test ## measure every figure the statistics promise, on 10,000 simulated tests (under 15 minutes)
+	$(BIN)/python -m tests.statistics.validate
 
 docs: env-test ## run every example of the README, docs/ and the docstrings; follow every link
 	$(BIN)/python -m pytest -q tests/docs sentinelzer0
