@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sentinelzer0.cli import values
@@ -10,6 +10,8 @@ from sentinelzer0.cli.blocks import (
     Block,
     Cell,
     Facts,
+    Line,
+    Marked,
     Piece,
     Table,
     bad,
@@ -22,19 +24,37 @@ from sentinelzer0.cli.blocks import (
     strong,
     warn,
 )
+from sentinelzer0.reports.ab_tables import interval_text
+from sentinelzer0.reports.ab_values import MetricWords, margin_of, metric_words
+from sentinelzer0.reports.formats import MINUS, NBSP, number
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sentinelzer0.mlops.ab_testing import ABTest
 
-_CELLS = 33
-_SHAPES = {
+_CELLS = 27
+SHAPES = {
     "setup": dim("○ setup"),
     "running": good("● running"),
     "paused": warn("◐ paused"),
     "completed": strong("✓ completed"),
     "cancelled": dim("✗ cancelled"),
+}
+
+
+_VERDICTS: dict[str, Marked] = {
+    "promote": good("✓ "),
+    "keep": strong("✓ "),
+    "stop_guardrail": bad("✗ "),
+    "invalid": warn("! "),
+    "inconclusive": dim("… "),
+}
+_GUARDRAILS: dict[str, Marked] = {
+    "passed": good("✓ passed"),
+    "violated": bad("✗ violated"),
+    "pending": dim("… not settled"),
+    "no_data": warn("! no data"),
 }
 
 
@@ -54,7 +74,7 @@ def list_page(tests: list[ABTest], now: datetime) -> list[Block]:
     rows: list[list[Cell]] = [
         [
             name(test.test_name),
-            _SHAPES[test.status.value],
+            SHAPES[test.status.value],
             f"{test.model_a} / {test.model_b}",
             values.percent(test.traffic_split),
             _counts(test),
@@ -70,7 +90,7 @@ def list_page(tests: list[ABTest], now: datetime) -> list[Block]:
 
 def state_page(test: ABTest) -> Iterator[Block]:
     """Return how a test is set up and where it stands."""
-    yield line(name(test.test_name), "  ", _SHAPES[test.status.value])
+    yield line(name(test.test_name), "  ", SHAPES[test.status.value])
     rows: list[tuple[str, Cell]] = [
         ("test", test.test_id),
         ("A, control", test.model_a),
@@ -109,44 +129,100 @@ def recorded_page(done: dict[str, Any]) -> list[Block]:
 
 def results_page(results: dict[str, Any]) -> Iterator[Block]:
     """Return what a test says: the verdict first, then the figures."""
-    significance = results["statistical_significance"]
-    yield line(name(results["test_name"]), "  ", _SHAPES[results["status"]])
-    sentence = results["recommendation"]
-    yield line(good("✓ ") if significance["is_significant"] else dim("… "), strong(sentence))
-    yield from _interval(significance)
-    heads = ("", f">{results['model_a']} (A)", f">{results['model_b']} (B)", ">B - A", "better")
-    a, b = results["metrics_a"], results["metrics_b"]
-    rows: list[list[Cell]] = [
-        ["requests", str(a["total_requests"]), str(b["total_requests"]), "", ""],
-        ["failed", str(a["failed_requests"]), str(b["failed_requests"]), "", ""],
+    yield line(name(results["test_name"]), "  ", SHAPES[results["status"]])
+    yield verdict_line(results)
+    yield from comparison_tables(results)
+    arms = arms_of(results)
+    counts: list[list[Cell]] = [
+        [label, *(f"{metrics[key]:,}" for metrics in arms.values())]
+        for label, key in (("requests", "total_requests"), ("failed", "failed_requests"))
     ]
-    primary = significance["metric"]
-    ordered = sorted(results["comparison"].items(), key=lambda item: item[0] != primary)
-    for metric, compared in ordered:
-        rows.append(
-            [
-                [strong(metric)] if metric == primary else metric,
-                values.number(compared["model_a"]),
-                values.number(compared["model_b"]),
-                values.signed(compared["difference"]),
-                _better(compared["winner"], results),
-            ]
-        )
-    yield Table(heads, rows)
-    for warning in results.get("warnings", []):
-        yield line(warn("! "), warning)
+    yield Table(("", *(f">{version}" for version in arms)), counts)
+    if results.get("guardrails"):
+        yield guardrail_line(results)
+    srm = results.get("srm")
+    if srm is not None and not srm["ok"]:
+        yield line(bad("✗ "), srm["reason"])
+    yield from remarks(results)
     following = "complete" if results["status"] in ("running", "paused") else "report"
     yield next_command(f"sz0 ab {following} {results['test_id']}" + (" report.html" if following == "report" else ""))
 
 
-def interval_bar(low: float, value: float, high: float) -> str:
-    """Return an interval as a bar about zero.
+def is_decided(results: Mapping[str, Any]) -> bool:
+    """Return whether the verdict is reached; a verdict is latched."""
+    decision = results.get("decision")
+    if decision is not None:
+        return bool(decision["latched"])
+    return bool(results["statistical_significance"]["is_significant"])
+
+
+def winner_of(results: Mapping[str, Any]) -> str | None:
+    """Return the version that won, None while nothing is decided."""
+    decision = results.get("decision")
+    if decision is not None:
+        return None if decision["winner"] is None else str(decision["winner"])
+    letter = results["statistical_significance"]["winner"]
+    return None if letter is None else str(results["model_a" if letter == "A" else "model_b"])
+
+
+def verdict_line(results: Mapping[str, Any]) -> Line:
+    """Return the recommendation with the shape of its verdict."""
+    action = (results.get("decision") or {}).get("action", "promote" if is_decided(results) else "inconclusive")
+    return line(_VERDICTS[action], strong(results["recommendation"]))
+
+
+def arms_of(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what each arm measured, by version, the control first."""
+    found: Mapping[str, Mapping[str, Any]] | None = results.get("metrics")
+    if found:
+        return dict(found)
+    return {results["model_a"]: results["metrics_a"], results["model_b"]: results["metrics_b"]}
+
+
+def comparison_tables(results: Mapping[str, Any]) -> Iterator[Table]:
+    """Return a table for every challenger: one metric a line, its interval as a bar about zero."""
+    several = results.get("comparisons") or {results["model_b"]: results["comparison"]}
+    primary = results["statistical_significance"]["metric"]
+    guardrails = {(g["version"], g["metric"]): g for g in results.get("guardrails") or ()}
+    for version, compared in several.items():
+        ordered = sorted(compared, key=lambda metric: (metric != primary, (version, metric) not in guardrails))
+        rows = [
+            _metric_row(metric, compared[metric], guardrails.get((version, metric)), decides=metric == primary)
+            for metric in ordered
+        ]
+        control = results["model_a"]
+        heads = ("metric", f">{control}", f">{version}", f"{version} - {control}", "", "at every look", "so far")
+        yield Table(heads, rows, optional=(1, 2, 5))
+
+
+def guardrail_line(results: Mapping[str, Any]) -> Line:
+    """Return all guardrails with their states."""
+    many = len(results.get("comparisons") or ()) > 1
+    pieces: list[Piece] = ["guardrails  "]
+    for guardrail in results["guardrails"]:
+        of = f" of {guardrail['version']}" if many else ""
+        pieces += [_GUARDRAILS[guardrail["state"]], f" {metric_words(guardrail['metric']).name}{of}   "]
+    return line(*pieces)
+
+
+def remarks(results: Mapping[str, Any]) -> Iterator[Block]:
+    """Return what wants attention besides: drift, and what was warned about."""
+    if results.get("drift"):
+        yield line(warn("! "), results["drift"])
+    for warning in results.get("warnings", []):
+        yield line(warn("! "), warning)
+
+
+def interval_bar(low: float, value: float, high: float, limit: float | None = None) -> str:
+    """Return an interval as a bar about zero; ``:`` marks the margin.
 
     >>> interval_bar(0.01, 0.03, 0.05)
-    '[----------------|--=======●======]'
+    '[-------------|--=====●=====]'
+    >>> interval_bar(-0.01, 0.0, 0.01, 0.02)
+    '[-------======●======------:]'
     """
     half = _CELLS // 2
-    reach = max(abs(low), abs(high), abs(value)) or 1.0
+    reach = max(abs(low), abs(high), abs(value), abs(limit or 0.0)) or 1.0
 
     def cell(x: float) -> int:
         return half + round(max(-1.0, min(1.0, x / reach)) * half)
@@ -155,32 +231,42 @@ def interval_bar(low: float, value: float, high: float) -> str:
     for position in range(cell(low), cell(high) + 1):
         cells[position] = "="
     cells[half] = "|"
+    if limit is not None:
+        cells[cell(limit)] = ":"
     cells[cell(value)] = "●"
     return f"[{''.join(cells)}]"
 
 
-def _interval(significance: dict[str, Any]) -> Iterator[Block]:
-    interval = significance["interval"]
-    if interval is None or significance["difference"] is None:
-        return
-    low, high = interval
-    percent = 100 * (1 - significance["alpha"])
-    yield line(
-        f"{significance['metric']}, B - A  ",
-        chart(interval_bar(low, significance["difference"], high)),
-        f"  {values.signed(significance['difference'])}",
-    )
-    yield line(
-        dim(f"by now {values.signed(low)} to {values.signed(high)}, {percent:g} % at every look, "),
-        dim(f"p {significance['p_value']:.2g}, after {significance['total_samples']} outcomes"),
-    )
+def _metric_row(
+    metric: str, found: Mapping[str, Any], guardrail: Mapping[str, Any] | None, *, decides: bool
+) -> list[Cell]:
+    words = metric_words(metric)
+    interval, difference = found.get("interval"), found["difference"]
+    limit = None
+    if guardrail is not None:
+        limit = margin_of(guardrail, found["model_a"], higher_is_better=words.higher_is_better)
+    drawn: Cell = ""
+    if interval is not None and difference is not None:
+        drawn = chart(interval_bar(interval[0], difference, interval[1], limit))
+    sides = [
+        values.NONE if found[arm] is None else _typed(number(found[arm], words.unit)) for arm in ("model_a", "model_b")
+    ]
+    state = _so_far(words, found) if guardrail is None else _GUARDRAILS[guardrail["state"]]
+    label: Cell = [strong(words.name)] if decides else words.name
+    return [label, *sides, drawn, _typed(words.signed(difference)), dim(_typed(interval_text(words, interval))), state]
 
 
-def _better(winner: str | None, results: dict[str, Any]) -> Piece:
-    if winner is None:
+def _typed(text: str) -> str:
+    """Return a number with characters that every terminal has."""
+    return text.replace(NBSP, " ").replace(MINUS, "-")
+
+
+def _so_far(words: MetricWords, found: Mapping[str, Any]) -> Piece:
+    if found["winner"] is None or found["difference"] is None:
         return dim("· not shown yet")
-    version = results["model_a"] if winner == "A" else results["model_b"]
-    return good(f"▲ {version} (B)") if winner == "B" else bad(f"▼ {version} (A)")
+    judged = words.judged(found["difference"])
+    mark = {"better": good, "worse": bad}.get(judged, strong)
+    return mark(f"{'▲' if found['difference'] > 0 else '▼'} {judged}")
 
 
 def _counts(test: ABTest) -> str:

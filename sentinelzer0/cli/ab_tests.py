@@ -1,4 +1,4 @@
-"""``ab``: create, start, pause, resume, complete, cancel, list, show, route, record, record-many, label, results, report."""
+"""``ab``: create, start, pause, resume, complete, cancel, list, show, route, record, record-many, label, results, watch, report."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentinelzer0.cli import options, values
-from sentinelzer0.cli.ab_pages import created_page, list_page, recorded_page, results_page, state_page
-from sentinelzer0.cli.blocks import good, line, name
+from sentinelzer0.cli.ab_names import Named, id_of, require_test
+from sentinelzer0.cli.ab_pages import created_page, list_page, recorded_page, results_page, state_page, winner_of
+from sentinelzer0.cli.ab_reports import report
+from sentinelzer0.cli.ab_watch import watch
+from sentinelzer0.cli.blocks import line, name
 from sentinelzer0.cli.help import Verb, noun
 from sentinelzer0.cli.session import Session
-from sentinelzer0.errors import ABTestNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from sentinelzer0.mlops.ab_testing import ABTest
-    from sentinelzer0.workspace import Workspace
 
 app = noun("A/B tests: a verdict that holds however often you look.")
 
 BATCH = 1000
-_Test = Annotated[str, typer.Argument(metavar="TEST", help="Its id, the unambiguous end of it, or its name.")]
 
 
 @app.command("create", cls=Verb)
@@ -58,52 +58,52 @@ def create(
 
 
 @app.command("start", cls=Verb)
-def start(ctx: typer.Context, test: _Test) -> None:
+def start(ctx: typer.Context, test: Named) -> None:
     """Start a test; one with --deploy splits the traffic from now on."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = workspace.ab_tests.start_test(_id(workspace, test), started_by=session.actor)
+        found = workspace.ab_tests.start_test(id_of(workspace, test), started_by=session.actor)
     _emit_state(session, found)
 
 
 @app.command("pause", cls=Verb)
-def pause(ctx: typer.Context, test: _Test, *, reason: options.Reason = "") -> None:
+def pause(ctx: typer.Context, test: Named, *, reason: options.Reason = "") -> None:
     """Pause a test; all traffic goes to the control."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = workspace.ab_tests.pause_test(_id(workspace, test), paused_by=session.actor, reason=reason)
+        found = workspace.ab_tests.pause_test(id_of(workspace, test), paused_by=session.actor, reason=reason)
     _emit_state(session, found)
 
 
 @app.command("resume", cls=Verb)
-def resume(ctx: typer.Context, test: _Test) -> None:
+def resume(ctx: typer.Context, test: Named) -> None:
     """Resume a paused test."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = workspace.ab_tests.resume_test(_id(workspace, test), resumed_by=session.actor)
+        found = workspace.ab_tests.resume_test(id_of(workspace, test), resumed_by=session.actor)
     _emit_state(session, found)
 
 
 @app.command("cancel", cls=Verb)
-def cancel(ctx: typer.Context, test: _Test, *, reason: options.Reason = "") -> None:
+def cancel(ctx: typer.Context, test: Named, *, reason: options.Reason = "") -> None:
     """Cancel a test, for good; what was recorded stays."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = workspace.ab_tests.cancel_test(_id(workspace, test), cancelled_by=session.actor, reason=reason)
+        found = workspace.ab_tests.cancel_test(id_of(workspace, test), cancelled_by=session.actor, reason=reason)
     _emit_state(session, found)
 
 
 @app.command("complete", cls=Verb)
 def complete(
     ctx: typer.Context,
-    test: _Test,
+    test: Named,
     *,
     force: Annotated[bool, typer.Option("--force", help="Also below the minimum; no winner is invented.")] = False,
 ) -> None:
     """End a test and declare the winner, if the evidence carries one."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        results = workspace.ab_tests.complete_test(_id(workspace, test), force, completed_by=session.actor)
+        results = workspace.ab_tests.complete_test(id_of(workspace, test), force, completed_by=session.actor)
     session.emit(results, lambda: results_page(results), names=[str(results["winner"] or "")])
 
 
@@ -131,31 +131,31 @@ def list_(
 
 
 @app.command("show", cls=Verb)
-def show(ctx: typer.Context, test: _Test) -> None:
+def show(ctx: typer.Context, test: Named) -> None:
     """Show how a test is set up and where it stands."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = _require(workspace, test)
+        found = require_test(workspace, test)
     _emit_state(session, found)
 
 
 @app.command("route", cls=Verb)
 def route(
     ctx: typer.Context,
-    test: _Test,
+    test: Named,
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="The unit that stays in its arm.")] = None,
 ) -> None:
     """Print the version that answers a request; the same key always gets the same one."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        version = workspace.ab_tests.route_request(_id(workspace, test), key)
+        version = workspace.ab_tests.route_request(id_of(workspace, test), key)
     session.emit({"version": version, "key": key}, lambda: [line(name(version))], names=[version])
 
 
 @app.command("record", cls=Verb)
 def record(
     ctx: typer.Context,
-    test: _Test,
+    test: Named,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The arm that answered.")],
     *,
     latency_ms: Annotated[float, typer.Option(help="Milliseconds, also of failures.", show_default=False)],
@@ -170,7 +170,7 @@ def record(
     session: Session = ctx.obj
     with session.workspace() as workspace:
         done = workspace.ab_tests.record_result(
-            _id(workspace, test),
+            id_of(workspace, test),
             version,
             success,
             latency_ms,
@@ -186,7 +186,7 @@ def record(
 @app.command("record-many", cls=Verb)
 def record_many(
     ctx: typer.Context,
-    test: _Test,
+    test: Named,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines; - reads standard input.")],
 ) -> None:
     """Record outcomes from a file, 1000 a transaction; a line has model_version, success, latency_ms and more."""
@@ -194,7 +194,7 @@ def record_many(
     rows = values.json_lines(path)
     total: dict[str, Any] = {"counted": 0, "duplicates": 0, "labelled": 0, "late": 0}
     with session.workspace() as workspace:
-        full = _id(workspace, test)
+        full = id_of(workspace, test)
         for start_of_batch in range(0, len(rows), BATCH):
             done = workspace.ab_tests.record_results(full, rows[start_of_batch : start_of_batch + BATCH]).to_dict()
             total = {key: total[key] + done[key] for key in total}
@@ -204,64 +204,29 @@ def record_many(
 @app.command("label", cls=Verb)
 def label(
     ctx: typer.Context,
-    test: _Test,
+    test: Named,
     request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="The request.")],
     true_label: Annotated[str, typer.Argument(metavar="LABEL", help="attack or benign.")],
 ) -> None:
     """Record the true label of a request; a later label replaces an earlier one."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        done = workspace.ab_tests.record_label(_id(workspace, test), request_id, true_label)
+        done = workspace.ab_tests.record_label(id_of(workspace, test), request_id, true_label)
     session.emit(done.to_dict(), lambda: recorded_page(done.to_dict()), names=[request_id])
 
 
 @app.command("results", cls=Verb)
-def results(ctx: typer.Context, test: _Test) -> None:
+def results(ctx: typer.Context, test: Named) -> None:
     """Show what a test says so far; looking is free."""
     session: Session = ctx.obj
     with session.workspace() as workspace:
-        found = workspace.ab_tests.get_test_results(_id(workspace, test))
-    winner = found["statistical_significance"]["winner"]
-    names = [] if winner is None else [found["model_a"] if winner == "A" else found["model_b"]]
-    session.emit(found, lambda: results_page(found), names=names)
+        found = workspace.ab_tests.get_test_results(id_of(workspace, test))
+    winner = winner_of(found)
+    session.emit(found, lambda: results_page(found), names=[] if winner is None else [winner])
 
 
-@app.command("report", cls=Verb)
-def report(
-    ctx: typer.Context,
-    test: _Test,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="For example report.html.")],
-) -> None:
-    """Write the report of a test: one HTML file that needs no network."""
-    session: Session = ctx.obj
-    if path.suffix.lower() not in ("", ".html", ".htm"):
-        raise InvalidInputError(
-            f"The report is HTML, and {path.name!r} says otherwise.", hint=f"Name it {path.stem}.html."
-        )
-    with session.workspace() as workspace:
-        written = workspace.ab_tests.report(_id(workspace, test), path)
-    session.emit(
-        {"path": str(written)}, lambda: [line(good("✓ "), f"report written to {written}")], names=[str(written)]
-    )
-
-
-def _require(workspace: Workspace, typed: str) -> ABTest:
-    found = workspace.ab_tests.get_test(typed)
-    if found is not None:
-        return found
-    tests = workspace.ab_tests.list_tests()
-    named = [test for test in tests if test.test_name == typed]
-    if len(named) == 1:
-        return named[0]
-    full = Session.full_id(typed, named or tests, "test_id")
-    found = workspace.ab_tests.get_test(full)
-    if found is None:
-        raise ABTestNotFoundError(f"There is no A/B test {typed!r}.", hint="List them: sz0 ab list")
-    return found
-
-
-def _id(workspace: Workspace, typed: str) -> str:
-    return _require(workspace, typed).test_id
+app.command("report", cls=Verb)(report)
+app.command("watch", cls=Verb)(watch)
 
 
 def _emit_state(session: Session, found: ABTest) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table as Grid
@@ -83,6 +84,13 @@ def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], 
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def screen(console: Console) -> Iterator[Callable[[Iterable[Block]], None]]:
+    """Draw blocks in place, again and again, until the block ends; yields what draws. The last drawing stays."""
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda blocks: live.update(Group(*(_renderable(block, console) for block in blocks)), refresh=True)
 
 
 def _renderable(block: Block, console: Console) -> RenderableType:

@@ -156,6 +156,15 @@ class Session:
         with load("sentinelzer0.cli.render").progress_bar(self._console(sys.stderr), label) as advance:
             yield advance
 
+    @contextmanager
+    def screen(self) -> Iterator[Callable[[Iterable[Block]], None] | None]:
+        """Draw a page in place on a terminal; yields None where nobody would see it move."""
+        if self.output != "table" or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+            yield None
+            return
+        with load("sentinelzer0.cli.render").screen(self._console(sys.stdout)) as draw:
+            yield lambda blocks: draw([self._here(block) for block in blocks])
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask once before what cannot be undone.
 

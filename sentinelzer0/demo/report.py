@@ -127,7 +127,7 @@ def _figures(tested: TestFacts, caught: Caught | None, tampered: TamperFacts, pr
 
 def _ab_section(stage: Stage, tested: TestFacts) -> Section:
     results = tested.results
-    chart = difference_chart(stage.workspace.kernel, tested.test_id)
+    chart = difference_chart(stage.workspace.kernel, tested.test_id, tested.results)
     a, b = results["metrics_a"], results["metrics_b"]
     rows = (
         ("Requests", a["total_requests"], b["total_requests"]),

@@ -1,61 +1,102 @@
-"""The report of an A/B test as one HTML file: verdict, interval over the looks, arms, settings, traffic, audit."""
+"""The report of an A/B test, bound to the workspace: what it is made from is read here, and nowhere else."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import Look, StoredTest, comparison_of
+from sentinelzer0.domain.ab_tests import ArmReading, Look, StoredTest
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.identity import subject_of_test
+from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.mlops.ab_recording import require_test
-from sentinelzer0.reports import (
-    Column,
-    ComparisonChart,
-    Document,
-    Event,
-    EventTimeline,
-    Fact,
-    Facts,
-    IntervalChart,
-    IntervalPoint,
-    MetricRow,
-    Paragraph,
-    Section,
-    Table,
-    Unit,
-    Verdict,
-    VerdictKind,
-    render,
+from sentinelzer0.mlops.ab_report_text import json_report, markdown_report
+from sentinelzer0.mlops.ab_results import comparisons
+from sentinelzer0.reports import Event, IntervalChart, render
+from sentinelzer0.reports.ab_charts import interval_chart, ramp_marks
+from sentinelzer0.reports.ab_page import ab_document
+from sentinelzer0.reports.ab_values import ABReport, AuditFacts
+
+_FORMATS = {"": "html", ".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".json": "json"}
+_SETTINGS = (
+    "test_id",
+    "description",
+    "created_by",
+    "model",
+    "environment",
+    "mode",
+    "primary_metric",
+    "direction",
+    "significance_threshold",
+    "min_samples",
+    "minimum_effect",
+    "guardrails",
+    "segments",
+    "holdout",
+    "latency_slo_ms",
+    "label_window_s",
+    "max_samples",
+    "end_at_verdict",
+    "salt",
 )
-from sentinelzer0.reports.page_values import Block
-from sentinelzer0.stats.estimators import Direction, Metric
-
-_NAMES = {
-    Metric.ERROR_RATE: "error rate",
-    Metric.ACCURACY: "accuracy",
-    Metric.PRECISION: "precision",
-    Metric.RECALL: "recall",
-    Metric.F1_SCORE: "F1 score",
-    Metric.AVG_LATENCY_MS: "mean latency",
-    Metric.AVG_CONFIDENCE: "mean confidence",
-}
-_COUNTS = {
-    "total_requests": "Requests",
-    "failed_requests": "Failed",
-    "true_positives": "Attacks flagged",
-    "false_negatives": "Attacks missed",
-    "false_positives": "Benign flagged",
-    "true_negatives": "Benign passed",
-    "late_requests": "After the end (not counted)",
-}
-_QUANTILES = {"latency_p50_ms": "Median latency", "latency_p95_ms": "Latency p95", "latency_p99_ms": "Latency p99"}
 
 
-def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
-    """Return the report as HTML text.
+def format_of(path: str | PurePath) -> str:
+    """Return what a file is by its name: ``html``, ``md`` or ``json``; without an ending it is HTML.
+
+    Raises:
+        InvalidInputError: The name ends otherwise.
+    """
+    name = PurePath(path)
+    form = _FORMATS.get(name.suffix.lower())
+    if form is None:
+        raise InvalidInputError(
+            f"A report is HTML, Markdown or JSON, and {name.name!r} says otherwise.",
+            hint=f"Name it {name.stem}.html, {name.stem}.md or {name.stem}.json.",
+        )
+    return form
+
+
+def report_text(kernel: Kernel, test_id: str, results: Mapping[str, Any], form: str = "html") -> str:
+    """Return the report of a test as text.
+
+    Args:
+        kernel: The open workspace.
+        test_id: The test.
+        results: Its results.
+        form: ``html``, ``md`` or ``json``.
+
+    Raises:
+        InvalidInputError: There is no such form.
+    """
+    report = report_of(kernel, test_id, results)
+    match form:
+        case "html":
+            return render(ab_document(report))
+        case "md":
+            return markdown_report(report)
+        case "json":
+            return json_report(report)
+        case _:
+            raise InvalidInputError(f"There is no report in the form {form!r}.", hint="html, md or json.")
+
+
+def html_report(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> str:
+    """Return the report as HTML text; see :func:`report_text`."""
+    return report_text(kernel, test_id, results)
+
+
+def difference_chart(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> IntervalChart | None:
+    """Return the chart of the primary metric's difference over the looks, None when there are too few for one."""
+    report = report_of(kernel, test_id, results)
+    return interval_chart(report, report.challengers[0], report.primary, ramp_marks(report))
+
+
+def report_of(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> ABReport:
+    """Return everything a report is made from.
 
     Args:
         kernel: The open workspace.
@@ -63,142 +104,70 @@ def html_report(kernel: Kernel, test_id: str, results: dict[str, Any]) -> str:
         results: Its results.
     """
     with kernel.read() as view:
-        test, looks = _looks(view, test_id)
+        test = require_test(view, test_id)
+        looks = _looks(view, test)
         records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
-    settings = _settings(test)
-    digest = hashlib.sha256(json.dumps([settings, results], sort_keys=True).encode()).hexdigest()
-    document = Document(
-        title=test.test_name,
-        subtitle=f"A/B test {test.test_id}: {test.model_a} (control) against {test.model_b} (challenger)",
-        sections=(
-            Section("Evidence", (_evidence(test, looks, results),)),
-            Section("Arms", tuple(_arms(test, results))),
-            Section("Settings", (_settings_table(settings), *(Paragraph(f"Warning: {w}") for w in test.warnings))),
-            Section("What happened", tuple(_history(records))),
-        ),
-        generated_at=now,
-        verdict=_verdict(test, results),
-        settings_digest=digest,
-    )
-    return render(document)
+    return ABReport(_with_decision(test, results, looks), looks, settings_of(test), _audit(records), now)
 
 
-def difference_chart(kernel: Kernel, test_id: str) -> IntervalChart | None:
-    """Return the chart of the primary metric's difference over the looks, None when there are too few for one."""
-    with kernel.read() as view:
-        return _chart(*_looks(view, test_id))
+def settings_of(test: StoredTest) -> dict[str, Any]:
+    """Return how a test is set up, JSON values; what changes while it runs is not among them."""
+    settings = {name: getattr(test, name) for name in _SETTINGS}
+    settings |= {"mode": test.mode.value, "arms": dict(test.arms)}
+    settings["deadline"] = None if test.deadline is None else test.deadline.isoformat()
+    return settings
 
 
-def _looks(view: Reader, test_id: str) -> tuple[StoredTest, list[Look]]:
-    """Return a test and its looks, the last one as of now."""
+def _looks(view: Reader, test: StoredTest) -> list[dict[str, Any]]:
+    """Return the looks at a test, the last one as of now."""
     rows = view.ab_tests.outcomes
-    last = Look(rows.events(test_id), view.now, None, *rows.look(test_id))
-    kept = [look for look in view.ab_tests.looks.all(test_id) if look.events < last.events]
-    return require_test(view, test_id), [*kept, last]
+    last = Look(rows.events(test.test_id), view.now, None, *rows.look(test.test_id))
+    kept = [look for look in view.ab_tests.looks.all(test.test_id) if look.events < last.events]
+    return [_readings(test, look) for look in (*kept, last)]
 
 
-def _verdict(test: StoredTest, results: dict[str, Any]) -> Verdict:
-    kind = VerdictKind.UNDECIDED
-    if test.winner is not None:
-        kind = VerdictKind.GOOD if test.winner == test.model_b else VerdictKind.BAD
-    decided = test.verdict.get("reached_at")
-    detail = results["statistical_significance"]["reason"]
-    if decided is not None:
-        detail = f"Decided at {decided[:16].replace('T', ' ')} UTC{_requests_then(test)}."
-    return Verdict(kind, results["recommendation"], detail, label="Decided" if decided is not None else "")
-
-
-def _requests_then(test: StoredTest) -> str:
-    """Say after how many requests the verdict was reached, and how many of them counted for its metric."""
-    counted = test.verdict["samples_a"] + test.verdict["samples_b"]
-    labelled = f", {counted:,} of them labelled" if test.metric.unit != "requests" else ""
-    return f" after {test.verdict['requests']:,} requests{labelled}"
-
-
-def _evidence(test: StoredTest, looks: list[Look], results: dict[str, Any]) -> Block:
-    chart = _chart(test, looks)
-    reason = results["statistical_significance"]["reason"]
-    return Paragraph(f"Too few outcomes for a chart. {reason}") if chart is None else chart
-
-
-def _chart(test: StoredTest, looks: list[Look]) -> IntervalChart | None:
-    name = _NAMES[test.metric]
-    points = []
-    for look in looks:
-        found = comparison_of(test, look.a, look.b)
-        if found.interval is not None and found.difference is not None:
-            samples = min(found.samples_a, found.samples_b)
-            points.append(IntervalPoint(samples, found.difference, *found.interval, samples))
-    points.sort(key=lambda point: float(point.samples))
-    if len(points) < 2:
-        return None
-    measured_in = Unit.MILLISECONDS if test.metric is Metric.AVG_LATENCY_MS else Unit.POINTS
-    return IntervalChart(
-        title=f"Difference in {name}",
-        points=tuple(points),
-        control=test.model_a,
-        challenger=test.model_b,
-        metric=name,
-        unit=measured_in,
-        higher_is_better=test.metric.direction is Direction.HIGHER,
-        confidence=1.0 - test.significance_threshold,
-        min_samples=comparison_of(test, looks[-1].a, looks[-1].b).min_samples,
-        x_label=f"{test.metric.unit} of the smaller arm",
-    )
-
-
-def _arms(test: StoredTest, results: dict[str, Any]) -> list[Block]:
-    a, b = results["metrics_a"], results["metrics_b"]
-    compared = results["comparison"]
-    rows = tuple(
-        MetricRow(
-            _NAMES[Metric(metric)],
-            (values["model_a"], values["model_b"]),
-            Unit.MILLISECONDS if metric == Metric.AVG_LATENCY_MS.value else Unit.PERCENT,
-            higher_is_better=Metric(metric).direction is Direction.HIGHER,
-        )
-        for metric, values in compared.items()
-    )
-    versions = (Column(test.model_a, Unit.COUNT), Column(test.model_b, Unit.COUNT))
-    counts = Table(
-        "Outcomes by arm", (Column("Count"), *versions), tuple((label, a[n], b[n]) for n, label in _COUNTS.items())
-    )
-    times = (Column(test.model_a, Unit.MILLISECONDS), Column(test.model_b, Unit.MILLISECONDS))
-    latency = Table(
-        "Latency, within 1 %",
-        (Column("Quantile"), *times),
-        tuple((label, a[n], b[n]) for n, label in _QUANTILES.items()),
-    )
-    chart = ComparisonChart("Every metric, relative to the control", (test.model_a, test.model_b), rows)
-    custom = sorted({*a["custom_metrics"], *b["custom_metrics"]})
-    if not custom:
-        return [chart, counts, latency]
-    own = (Column(test.model_a, Unit.NUMBER), Column(test.model_b, Unit.NUMBER))
-    values = tuple((name, a["custom_metrics"].get(name), b["custom_metrics"].get(name)) for name in custom)
-    return [chart, counts, latency, Table("Custom metrics, means", (Column("Metric"), *own), values)]
-
-
-def _settings(test: StoredTest) -> dict[str, str]:
+def _readings(test: StoredTest, look: Look) -> dict[str, Any]:
+    compared = comparisons(test, ArmReading(look.a, 0, {}), ArmReading(look.b, 0, {}))
+    found = {
+        metric.value: {
+            "difference": one.difference,
+            "interval": None if one.interval is None else list(one.interval),
+            "low": None,
+            "high": None,
+            "samples_a": one.samples_a,
+            "samples_b": one.samples_b,
+        }
+        for metric, one in compared.items()
+    }
     return {
-        "Test": test.test_id,
-        "Status": test.status.value,
-        "Share of the challenger": f"{test.traffic_split:.1%}",
-        "Primary metric": _NAMES[test.metric],
-        "Probability of a wrong verdict, over all looks": f"{test.significance_threshold:g}",
-        "Requests each arm needs": f"{test.min_samples:,}",
-        "Splits the traffic of": test.environment or "nothing: the caller routes",
-        "Salt of the assignment": test.salt,
-        "Designed by": test.created_by,
-        "Description": test.description or "none",
+        "events": look.events,
+        "recorded_at": look.at.isoformat(),
+        "decision": look.winner,
+        "comparisons": {test.model_b: found},
     }
 
 
-def _settings_table(settings: dict[str, str]) -> Table:
-    return Table("Settings", (Column("Setting"), Column("Value")), tuple(settings.items()))
+def _with_decision(test: StoredTest, results: Mapping[str, Any], looks: list[dict[str, Any]]) -> dict[str, Any]:
+    if "decision" in results:
+        return dict(results)
+    verdict, winner = test.verdict, test.winner
+    action = "inconclusive" if winner is None else "promote" if winner == test.model_b else "keep"
+    decision = {
+        "action": action,
+        "winner": winner,
+        "sentence": results["recommendation"],
+        "reasons": [results["statistical_significance"]["reason"]],
+        "latched": winner is not None,
+        "reached_at": verdict.get("reached_at"),
+        "requests": verdict.get("requests"),
+        "events": next((look["events"] for look in looks if look["decision"] is not None), None),
+    }
+    return {**results, "decision": decision}
 
 
-def _history(records: list[AuditRecord]) -> list[Block]:
+def _audit(records: list[AuditRecord]) -> AuditFacts:
+    digests = [hashlib.sha256(record.to_bytes()).hexdigest() for record in records]
     events = tuple(
         Event(
             record.time,
@@ -206,16 +175,8 @@ def _history(records: list[AuditRecord]) -> list[Block]:
             record.actor.name,
             automatic=record.actor.auth == "internal",
             reason=record.reason,
-            digest=hashlib.sha256(record.to_bytes()).hexdigest(),
+            digest=digest,
         )
-        for record in records
+        for record, digest in zip(records, digests, strict=True)
     )
-    last = records[-1]
-    facts = Facts(
-        (
-            Fact("Audit records of this test", len(records), Unit.COUNT),
-            Fact("Last sequence number", last.seq, Unit.COUNT),
-            Fact("SHA-256 of that record", hashlib.sha256(last.to_bytes()).hexdigest(), code=True),
-        )
-    )
-    return [EventTimeline("Audit records, oldest first", events), facts]
+    return AuditFacts(events, records[-1].seq, digests[-1]) if records else AuditFacts()

@@ -25,7 +25,7 @@ from sentinelzer0.mlops import ab_recording as recording
 from sentinelzer0.mlops.ab_ending import Endings
 from sentinelzer0.mlops.ab_publishing import publish_verdict
 from sentinelzer0.mlops.ab_recording import Recorded
-from sentinelzer0.mlops.ab_report import html_report
+from sentinelzer0.mlops.ab_report import format_of, report_text
 from sentinelzer0.mlops.ab_results import results_of
 from sentinelzer0.mlops.ab_traffic import ABTestTraffic
 from sentinelzer0.mlops.ab_values import ABTest, TestMetrics
@@ -34,7 +34,6 @@ from sentinelzer0.mlops.tracking import Tracker
 
 __all__ = ["ABTest", "ABTestManager", "Assignment", "Guardrail", "Recorded", "Recorder", "TestMetrics", "TestStatus"]
 
-_HTML = ("", ".html", ".htm")
 
 _log = logging.getLogger("sentinelzer0.mlops.ab_testing")
 
@@ -222,24 +221,22 @@ class ABTestManager(ABTestTraffic):
             test = recording.require_test(view, test_id)
             return results_of(test, *view.ab_tests.outcomes.read(test_id))
 
-    def report(self, test_id: str, path: str | os.PathLike[str]) -> Path:
-        """Write the report of a test: one HTML file without scripts that needs no network.
+    def report(self, test_id: str, path: str | os.PathLike[str], form: str | None = None) -> Path:
+        """Write the report of a test: one HTML file without scripts that needs no network, Markdown, or JSON.
 
         Args:
             test_id: The test.
-            path: The file to write, ending in .html or .htm or without an ending; its directory is created.
+            path: The file to write; its directory is created.
+            form: ``html``, ``md`` or ``json``; None goes by the ending of the name, and takes HTML without one.
 
         Raises:
             ABTestNotFoundError: There is no such test.
-            InvalidInputError: The name ends otherwise.
+            InvalidInputError: There is no such form, or the name ends otherwise.
             StorageUnavailableError: The file cannot be written there.
         """
         target = check_path(path, "path")
-        if target.suffix.lower() not in _HTML:
-            raise InvalidInputError(
-                f"The report is HTML, and {target.name!r} says otherwise.", hint=f"Name it {target.stem}.html."
-            )
-        text = html_report(self.kernel, test_id, self.get_test_results(test_id))
+        wanted = format_of(target) if form is None else form
+        text = report_text(self.kernel, test_id, self.get_test_results(test_id), wanted)
         with disk_errors(f"Writing {str(target)!r}"):
             write_text(target, text)
         return target

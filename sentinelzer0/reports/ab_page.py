@@ -87,11 +87,12 @@ def verdict_of(report: ABReport) -> Verdict:
     """Return the banner: the decision in one sentence, and why."""
     decision = report.decision
     kind = _KINDS[decision["action"]]
+    sentence = str(report.results["recommendation"])
     if decision["action"] == "keep" and decision.get("winner") == report.control:
         kind = VerdictKind.BAD
     latched = bool(decision.get("latched"))
     label = "Decided" if latched else ""
-    details = [str(reason) for reason in decision.get("reasons") or () if reason not in str(decision["sentence"])]
+    details = [str(reason) for reason in decision.get("reasons") or () if str(reason) not in sentence]
     if latched and decision.get("reached_at"):
         at = datetime.fromisoformat(decision["reached_at"])
         requests = decision.get("requests")
@@ -100,7 +101,7 @@ def verdict_of(report: ABReport) -> Verdict:
     if report.results.get("drift"):
         label, kind = f"{label or 'Undecided'}, drifted since", VerdictKind.CAUTION
         details.append(str(report.results["drift"]))
-    return Verdict(kind, str(decision["sentence"]), " ".join(details), label)
+    return Verdict(kind, sentence, " ".join(details), label)
 
 
 def settings_digest(settings: Any) -> str:

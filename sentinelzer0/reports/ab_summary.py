@@ -25,7 +25,7 @@ def html_summary(results: Mapping[str, Any]) -> str:
         results: As ``get_test_results`` returns them.
     """
     decision = results.get("decision") or {}
-    sentence = str(decision.get("sentence") or results["recommendation"])
+    sentence = str(results["recommendation"])
     tone = _SIGNS.get(str(decision.get("action")), Tone.NEUTRAL)
     several = results.get("comparisons") or {results["model_b"]: results["comparison"]}
     primary = results["statistical_significance"]["metric"]

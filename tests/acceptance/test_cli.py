@@ -502,9 +502,9 @@ def test_an_ab_test_from_design_to_report(sz0: Run, fleet: Workspace) -> None:
     assert "Promote v2" in results.out
     assert "●" in results.out
     assert sz0("ab", "complete", "f1", "-q").out == "v2\n"
-    wrong = sz0("ab", "report", "f1", "report.md", "-o", "json")
-    assert (wrong.code, wrong.error["hint"]) == (ExitCode.USAGE, "Name it report.html.")
-    assert not Path("report.md").exists()
+    wrong = sz0("ab", "report", "f1", "report.pdf", "-o", "json")
+    assert (wrong.code, wrong.error["hint"]) == (ExitCode.USAGE, "Name it report.html, report.md or report.json.")
+    assert not Path("report.pdf").exists()
     assert sz0("ab", "report", "f1", "report.html").code == 0
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert sz0("ab", "list", "--status", "completed", "-q").out.strip() == test

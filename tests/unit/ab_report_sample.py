@@ -176,6 +176,7 @@ def _results(
     comparisons = {v: {m: _compared(m, last, v) for m in METRICS} for v in versions[1:]}
     arms = {v: _arm(v, order, last["requests"][v]) for order, v in enumerate(versions)}
     first = comparisons[versions[1]]
+    decision = _decision(text, versions, mismatch=mismatch, decided=decided)
     expected = {v: count * (1.0 + 0.08 * order * mismatch) for order, (v, count) in enumerate(last["requests"].items())}
     return {
         "test_id": "test_01jd",
@@ -202,8 +203,8 @@ def _results(
             "samples_b": 1,
             "min_samples": MIN_SAMPLES,
         },
-        "recommendation": f"Promote {versions[1]}: its F1 score is higher.",
-        "decision": _decision(text, versions, mismatch=mismatch, decided=decided),
+        "recommendation": decision["sentence"],
+        "decision": decision,
         "srm": {
             "p_value": last["srm"]["p_value"],
             "ok": not mismatch,
