@@ -1,21 +1,50 @@
-"""How many requests a test needs, from the incumbent's own numbers, before it starts.
+"""How many requests a test needs, from the incumbent's own numbers: before it starts, and while it runs.
 
 Two answers side by side. The fixed horizon is the classical sample size: look once, at the end. The sequential one
 is what the procedure of :mod:`sentinelzer0.stats.comparison` needs: it may be looked at after every request, stops
 when the interval excludes 0, and so has no fixed size but a distribution of sizes.
+
+That distribution is approximated in closed form (:mod:`sentinelzer0.stats.first_passage`) from the expected statistics
+of the test, guards included; ``tests/statistics/test_planning.py`` holds it against simulated tests. The challenger is
+assumed to vary like the incumbent: the same spread of measured values, the same share of requests that count.
+
+Sources:
+    Fleiss, Levin, Paik, "Statistical Methods for Rates and Proportions" (3rd ed., 2003): sample sizes.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import ceil, sqrt
 from typing import Any
+
+from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.stats.comparison import minimum_of, tightest_at
+from sentinelzer0.stats.confidence_sequences import critical_z, tuned_rho
+from sentinelzer0.stats.estimators import IMAGINED, Metric
+from sentinelzer0.stats.first_passage import MOST, Passage, passage
+from sentinelzer0.stats.plan_settings import Baseline, Setting, baseline_by_hand, baseline_of, signed_effect
+from sentinelzer0.stats.plan_words import plan_sentence, remaining_sentence
+from sentinelzer0.stats.special_functions import normal_quantile
+
+__all__ = [
+    "Baseline",
+    "Plan",
+    "Remaining",
+    "Setting",
+    "baseline_by_hand",
+    "baseline_of",
+    "plan",
+    "remaining",
+    "signed_effect",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a test will take if the true effect is exactly the one asked about.
 
-    Units are what the metric counts: requests, or labelled requests. Requests are those of both arms together.
+    Units are what the metric counts: requests, or labelled requests. Requests are all that come in.
 
     Attributes:
         metric: The metric's name.
@@ -26,7 +55,7 @@ class Plan:
         power: Probability that the fixed-horizon test finds the effect.
         min_samples: Units each arm needs before a verdict.
         labelled_share: Share of the requests that count as units of this metric.
-        rate_per_s: Requests per second of both arms together; None when unknown.
+        rate_per_s: Requests per second; None when unknown.
         per_arm_fixed: Units the smaller arm needs at the fixed horizon.
         fixed_total: Units of both arms at the fixed horizon.
         sequential_expected: Units of both arms at the verdict, on average.
@@ -64,3 +93,173 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a running test still needs, given what it has seen.
+
+    Attributes:
+        units_expected: Further units of both arms until the verdict, on average; 0 when it is there.
+        units_max: Further units by which nine of ten such tests have it.
+        requests_expected: Requests behind ``units_expected``.
+        requests_max: Requests behind ``units_max``.
+        duration_s: Seconds for ``requests_expected``; None without a rate.
+        duration_max_s: Seconds for ``requests_max``; None without a rate.
+        sentence: All of it in words.
+    """
+
+    units_expected: int
+    units_max: int
+    requests_expected: int
+    requests_max: int
+    duration_s: float | None
+    duration_max_s: float | None
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def plan(baseline: Baseline, gap: float, setting: Setting) -> Plan:
+    """Say what a test takes, once at a fixed horizon and once sequentially.
+
+    Args:
+        baseline: The incumbent, from :func:`baseline_of` or :func:`baseline_by_hand`.
+        gap: The difference B - A to be found, from :func:`signed_effect`.
+        setting: How the test is run.
+
+    Raises:
+        InvalidInputError: An effect that no number of requests finds.
+    """
+    fixed_a, fixed_b = _fixed(baseline, gap, setting)
+    found = _passage(baseline, gap, setting)
+    units = (float(fixed_a + fixed_b), found.mean, found.most)
+    fixed, expected, most = (setting.requests(count) for count in units)
+    return Plan(
+        metric=baseline.metric.value,
+        baseline=baseline.value,
+        effect=gap,
+        share=setting.share,
+        alpha=setting.alpha,
+        power=setting.power,
+        min_samples=minimum_of(baseline.metric, setting.min_samples),
+        labelled_share=setting.labelled_share,
+        rate_per_s=setting.rate_per_s,
+        per_arm_fixed=min(fixed_a, fixed_b),
+        fixed_total=fixed_a + fixed_b,
+        sequential_expected=ceil(found.mean),
+        sequential_max=ceil(found.most),
+        requests_fixed=fixed,
+        requests_expected=expected,
+        requests_total=most,
+        duration_fixed_s=setting.seconds(fixed),
+        duration_s=setting.seconds(expected),
+        duration_max_s=setting.seconds(most),
+        sentence=plan_sentence(baseline.metric, baseline.value, gap, setting, (fixed, expected, most)),
+    )
+
+
+def remaining(
+    baseline: Baseline, gap: float, setting: Setting, *, information: float, difference: float | None
+) -> Remaining:
+    """Say what a running test still needs, if the true difference is ``gap`` from now on.
+
+    Args:
+        baseline: The incumbent, best from the test's own control.
+        gap: The true difference B - A.
+        setting: How the test is run from now on.
+        information: Effective units seen so far (:attr:`sentinelzer0.stats.comparison.Comparison.information`).
+        difference: The difference B - A seen so far; None when there is none.
+
+    Raises:
+        InvalidInputError: An effect that no number of requests finds.
+    """
+    seen = 0.0 if difference is None else information
+    found = _passage(baseline, gap, setting, seen, difference or 0.0)
+    expected, most = setting.requests(found.mean), setting.requests(found.most)
+    return Remaining(
+        units_expected=ceil(found.mean),
+        units_max=ceil(found.most),
+        requests_expected=expected,
+        requests_max=most,
+        duration_s=setting.seconds(expected),
+        duration_max_s=setting.seconds(most),
+        sentence=remaining_sentence(baseline.metric, gap, setting, (expected, most)),
+    )
+
+
+def _passage(
+    baseline: Baseline, gap: float, setting: Setting, information: float = 0.0, difference: float = 0.0
+) -> Passage:
+    """Units of both arms until the verdict."""
+    effective = 4.0 * setting.share * (1.0 - setting.share)
+    rho = tuned_rho(tightest_at(setting.min_samples), setting.alpha)
+    side = 1.0 if gap > 0.0 else -1.0
+
+    def spread(time: float) -> tuple[float, float]:
+        """Standard error, and what skewness adds to the limit next to 0 per squared z."""
+        units = time / effective
+        a = _expected(baseline, baseline.value, units * (1.0 - setting.share))
+        b = _expected(baseline, baseline.value + gap, units * setting.share)
+        variance = a[0] + b[0]
+        if baseline.metric.is_measured:  # the variance of both arms together is the floor
+            between = setting.share * (1.0 - setting.share) * gap * gap
+            guarded = variance + between * 4.0 / time
+        else:
+            guarded = variance
+        return sqrt(guarded), max(0.0, -side * 0.5 * (b[1] - a[1]) / variance)
+
+    def boundary(time: float) -> float:
+        z = critical_z(time, setting.alpha, rho)
+        error, lean = spread(time)
+        return z * error + z * z * lean
+
+    earliest = effective * minimum_of(baseline.metric, setting.min_samples) / min(setting.share, 1.0 - setting.share)
+    found = passage(
+        boundary,
+        lambda time: spread(time)[0],
+        abs(gap),
+        earliest=earliest,
+        information=information,
+        estimate=side * difference,
+    )
+    if found is None:
+        raise InvalidInputError(f"No number of requests shows a difference of {gap:g}.", hint="Ask for a larger one.")
+    mean, most = found.mean / effective, found.most / effective
+    if information == 0.0:  # how many units it takes until the smaller arm has its minimum varies, too
+        least, needed = min(setting.share, 1.0 - setting.share), minimum_of(baseline.metric, setting.min_samples)
+        most = max(most, (needed + normal_quantile(1.0 - MOST) * sqrt(needed * (1.0 - least))) / least)
+    return Passage(mean, most)
+
+
+def _expected(baseline: Baseline, value: float, units: float) -> tuple[float, float]:
+    """Variance and third cumulant of the estimate of one arm, as the runtime would guard them."""
+    if baseline.metric.is_measured:
+        return baseline.variance / units, baseline.third / (units * units)
+    of_hit = 2 if baseline.metric is Metric.F1_SCORE else 1
+    hits, misses = units * value * baseline.weight / of_hit, units * (1.0 - value) * baseline.weight
+    total, more_hits, more_misses = of_hit * hits + misses, hits + IMAGINED, misses + IMAGINED
+    more_total = of_hit * more_hits + more_misses
+    ratio = of_hit * more_hits / more_total
+    up, down = of_hit * (1.0 - ratio), -ratio
+    squares = up * up * more_hits + down * down * more_misses
+    cubes = up**3 * more_hits + down**3 * more_misses
+    return squares / (total * more_total), cubes / (total * total * more_total)
+
+
+def _fixed(baseline: Baseline, gap: float, setting: Setting) -> tuple[int, int]:
+    """Units of A and B for one look with the power asked for: both variances, no continuity correction."""
+    a, b = (_plain_variance(baseline, value) for value in (baseline.value, baseline.value + gap))
+    reach = normal_quantile(0.5 * setting.alpha) + normal_quantile(1.0 - setting.power)
+    both = (reach / gap) ** 2 * (a / (1.0 - setting.share) + b / setting.share)
+    return max(2, ceil(both * (1.0 - setting.share))), max(2, ceil(both * setting.share))
+
+
+def _plain_variance(baseline: Baseline, value: float) -> float:
+    if baseline.metric.is_measured:
+        return baseline.variance
+    of_hit = 2 if baseline.metric is Metric.F1_SCORE else 1
+    # E (X - R Y)^2 / (E Y)^2 with the two kinds of units, hits (X = Y = of_hit) and misses (X = 0, Y = 1).
+    return value * (1.0 - value) * (of_hit * (1.0 - value) + value) / baseline.weight

@@ -27,7 +27,7 @@ from tests.statistics.simulator import Confusions, Means, Proportions, excluded,
 Floats: TypeAlias = NDArray[np.float64]
 Limits: TypeAlias = tuple[Floats, Floats]
 
-STREAMS = int(os.environ.get("SENTINELZER0_SIMULATED_TESTS", "1000"))
+STREAMS = int(os.environ.get("SENTINELZER0_SIMULATED_TESTS", "2000"))
 LOOKS, EVERY = 300, 20
 
 pytestmark = pytest.mark.timeout(900)
@@ -123,8 +123,7 @@ def test_equally_failing_models_are_told_apart_at_any_look_in_at_most_alpha_of_t
     kind: str, alpha: float
 ) -> None:
     seen = counts(21, FAILURES[kind])
-    for min_samples in (1, 100):
-        assert ever_outside(limits(seen, Metric.ERROR_RATE, alpha, min_samples), min_samples) <= alpha
+    assert ever_outside(limits(seen, Metric.ERROR_RATE, alpha, 1), 1) <= alpha
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -132,13 +131,12 @@ def test_equally_failing_models_are_told_apart_at_any_look_in_at_most_alpha_of_t
 def test_equal_models_are_told_apart_at_any_look_in_at_most_alpha_of_the_tests(kind: str, alpha: float) -> None:
     seen = counts(22, MODELS[kind])
     for metric in LABELLED:
-        for min_samples in (1, 100):
-            assert ever_outside(limits(seen, metric, alpha, min_samples), min_samples) <= alpha, metric
+        assert ever_outside(limits(seen, metric, alpha, 1), 1) <= alpha, metric
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_equally_fast_models_are_told_apart_at_any_look_in_at_most_alpha_of_the_tests(alpha: float) -> None:
-    seen = latency_differences(23, 0.0, STREAMS // 4)
+    seen = latency_differences(23, 0.0, STREAMS // 2)
     assert ever_outside(limits(seen, Metric.AVG_LATENCY_MS, alpha, 30), 30) <= alpha
 
 
@@ -155,7 +153,7 @@ def test_the_interval_covers_a_real_difference_at_all_looks() -> None:
         assert ever_outside(limits(seen, metric, 0.05, 100), 100, truth) <= 0.05, metric
     failing = counts(25, [0.95, 0.02, 0.005, 0.025])
     assert ever_outside(limits(failing, Metric.ERROR_RATE, 0.05, 100), 100, 0.02) <= 0.05
-    slower = latency_differences(26, 0.05, STREAMS // 4)
+    slower = latency_differences(26, 0.05, STREAMS // 2)
     truth = 20.0 * np.exp(0.5) * np.exp(0.045) * 0.05
     assert ever_outside(limits(slower, Metric.AVG_LATENCY_MS, 0.05, 100), 100, truth) <= 0.05
 
