@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,78 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinelzer0.domain.ab_tests import FIRST_LOOK, TestStatus, assigned_to_b, next_look, share_threshold, unit_hash
+from sentinelzer0.domain.ab_tests import FIRST_LOOK, TestStatus, next_look
 from sentinelzer0.domain.outcomes import Increment, Outcome, check_label, numbers_of, tally
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics
 from sentinelzer0.stats.histogram import bucket_of
 from sentinelzer0.storage.ab_outcomes import NUMBERS
-
-SALT = "00000000000000ff"
-GOLDEN = {
-    "user-1": 0x318E048B6253C0BE,
-    "": 0x1DCA9A93FF400151,
-    "héllo": 0x62FB3BFC83765CFA,
-    "42": 0xB4EA88092CA84AC2,
-}
-
-
-# Assignment ---------------------------------------------------------------------------------------------------------
-
-
-def test_assignments_never_change() -> None:
-    """A release that moved these would move running tests' units between arms."""
-    assert {key: unit_hash(key, int(SALT, 16)) for key in GOLDEN} == GOLDEN
-    assert [number for number in range(12) if assigned_to_b(f"user-{number}", SALT, share_threshold(0.3))] == [
-        1,
-        5,
-        6,
-        9,
-    ]
-    assert unit_hash("", 0) == 0x2D06800538D394C2, "XXH3-64 of nothing, as its specification gives it"
-
-
-def test_assignments_do_not_depend_on_the_hash_seed() -> None:
-    program = "from sentinelzer0.domain.ab_tests import unit_hash; print(unit_hash('user-1', 255))"
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, check=True, capture_output=True, text=True
-        ).stdout
-        for seed in ("0", "1")
-    }
-    assert found == {f"{GOLDEN['user-1']}\n"}
-
-
-@given(st.integers())
-def test_a_number_is_its_digits(number: int) -> None:
-    assert unit_hash(number, 1) == unit_hash(str(number), 1) == unit_hash(str(number).encode(), 1)
-
-
-def test_a_growing_share_only_moves_units_to_b() -> None:
-    shares = [0.0, 0.01, 0.1, 0.5, 0.9, 1.0]
-    in_b = [
-        {number for number in range(4000) if assigned_to_b(number, SALT, share_threshold(share))} for share in shares
-    ]
-    assert all(smaller <= larger for smaller, larger in pairwise(in_b))
-    assert (len(in_b[0]), len(in_b[-1])) == (0, 4000)
-    for share, found in zip(shares, in_b, strict=True):
-        assert len(found) / 4000 == pytest.approx(share, abs=0.03)
-
-
-def test_two_tests_assign_independently() -> None:
-    half = share_threshold(0.5)
-    pairs = Counter(
-        (assigned_to_b(number, "0123456789abcdef", half), assigned_to_b(number, "0123456789abcdee", half))
-        for number in range(8000)
-    )
-    assert all(1850 < count < 2150 for count in pairs.values()), "5 standard deviations of 2000"
-
-
-@pytest.mark.parametrize("key", [1.5, None, True, ["a"], "\ud800", {}], ids=ascii)
-def test_what_cannot_be_a_key(key: Any) -> None:
-    with pytest.raises(InvalidInputError, match="cannot be a key"):
-        unit_hash(key, 1)
-
 
 # Outcomes -----------------------------------------------------------------------------------------------------------
 
