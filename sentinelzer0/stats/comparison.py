@@ -14,8 +14,8 @@ without them it does not:
   difference, which for a rare event is the term that Wilson's interval has, and the idea of Johnson, "Modified
   t tests and confidence intervals for asymmetrical populations", JASA 73 (1978). Equal arms need none.
 * For measured values the variance is at least the pooled one, which is the right one if the arms do not differ: a
-  small arm that has not met its first slow request has a variance that means nothing. They need 30 units per arm
-  whatever ``min_samples`` says. Very heavy tails (log-normal latencies with sigma 1.5 and more) still need a larger
+  small arm that has not met its first slow request has a variance that means nothing. For the same reason the less
+  skewed arm is taken to be as skewed as the other. They need 30 units per arm whatever ``min_samples`` says. Very heavy tails (log-normal latencies with sigma 1.5 and more) still need a larger
   ``min_samples`` for full coverage of the size of a real difference; false verdicts stay rare even then.
 * No verdict before each arm holds ``min_samples`` units, and the boundary is tuned to a much later time, which
   makes it wide at the start.

@@ -17,13 +17,14 @@ and Turnbull, "Group Sequential Methods", 2000, chapter 3), whatever shares the 
 would run far ahead of it while the share is small.
 
 Guards: the four imagined units of a counted metric (:mod:`sentinelzer0.stats.estimators`) are added to the arm, not to
-each of its phases, spread like its units. Every phase but the first costs one degree of freedom per arm.
+each of its phases, spread like its units. Every phase but the first costs one degree of freedom per arm. Measured
+values are taken to be as skewed as those of the other arm if that is more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 from sentinelzer0.stats.confidence_sequences import (
@@ -168,7 +169,8 @@ def standardise(strata: Sequence[Stratum], metric: AnyMetric) -> Standardised:
         measured = [(a, b) for a, b in measured if a.count and b.count]
         weights = [a.count * b.count / (a.count + b.count) for a, b in measured]
         pooled = [(a + b).variance or 0.0 for a, b in measured]
-        of_a, of_b = (_measured([phase[arm] for phase in measured], weights, pooled) for arm in (0, 1))
+        own_a, own_b = (_measured([phase[arm] for phase in measured], weights, pooled) for arm in (0, 1))
+        of_a, of_b = _as_skewed(own_a, own_b), _as_skewed(own_b, own_a)
     else:
         counted = [(counts_of(stratum.a, metric), counts_of(stratum.b, metric)) for stratum in strata]
         counted = [(x, y) for x, y in counted if x.units and y.units]
@@ -246,6 +248,17 @@ def _measured(phases: Sequence[Moments], weights: Sequence[float], pooled: Seque
         return ArmValue(None, None, 0.0, 0.0, 0)
     free = homogeneous - lost
     return ArmValue(value, variance * homogeneous / free if free > 0.0 else None, third, floor, units)
+
+
+def _as_skewed(arm: ArmValue, other: ArmValue) -> ArmValue:
+    """The arm, at least as skewed as the other one if both lean to the same side.
+
+    The skewness of thirty values with a long tail is anything: it is small exactly when their mean is small by luck.
+    """
+    if not arm.variance or not other.variance:
+        return arm
+    third = other.third * (arm.variance / other.variance) ** 1.5 * sqrt(other.units / arm.units)
+    return replace(arm, third=third) if abs(third) > abs(arm.third) and third * arm.third > 0.0 else arm
 
 
 def _counted(phases: Sequence[Counts], weights: Sequence[float]) -> ArmValue:

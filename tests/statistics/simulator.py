@@ -159,11 +159,16 @@ def limits(a: Arm, b: Arm, alpha: float, min_samples: int) -> tuple[Floats, Floa
     """Interval for B - A at every look, as the runtime computes it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         of_a, of_b = a.estimates(), b.estimates()
-        variance = of_a.variance / of_a.units + of_b.variance / of_b.units
-        lean = (of_b.third / of_b.units**2 - of_a.third / of_a.units**2) / (2 * variance)
+        k2_a, k2_b = of_a.variance / of_a.units, of_b.variance / of_b.units
+        k3_a, k3_b = of_a.third / of_a.units**2, of_b.third / of_b.units**2
+        variance = k2_a + k2_b
         if isinstance(a, Means):
+            scale = (k2_b / k2_a) ** 1.5 * np.sqrt(of_a.units / of_b.units)
+            k3_a, k3_b = _as_skewed(k3_a, k3_b / scale), _as_skewed(k3_b, k3_a * scale)
+        lean = (k3_b - k3_a) / (2 * variance)
+        if isinstance(a, Means) and isinstance(b, Means):
             variance = np.maximum(variance, (a + b).plain_variance() * (1 / a.units + 1 / b.units))
-        z = critical_z(a.units + b.units, alpha, min_samples)
+        z = critical_z(4 * a.units * b.units / (a.units + b.units), alpha, min_samples)
         gap = of_b.value - of_a.value
         radius, lean = z * np.sqrt(variance), z**2 * lean
         return gap - radius + np.minimum(0, lean), gap + radius + np.maximum(0, lean)
@@ -204,6 +209,10 @@ def share_upper_bound(hits: int, trials: int) -> float:
     z, share = 1.6448536269514722, hits / trials
     centre = share + z * z / (2 * trials)
     return (centre + z * sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)) / (1 + z * z / trials)
+
+
+def _as_skewed(own: Floats, borrowed: Floats) -> Floats:
+    return np.where((np.abs(borrowed) > np.abs(own)) & (own * borrowed > 0), borrowed, own)
 
 
 def _split(rng: np.random.Generator, design: Design) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -8,23 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinelzer0.errors import InvalidInputError
-from sentinelzer0.stats.estimators import ArmStatistics, Direction, Metric, estimate, metric_named
+from sentinelzer0.stats.estimators import ArmStatistics, CustomMetric, Direction, Metric, estimate, metric_named
 from sentinelzer0.stats.histogram import LatencyHistogram
 from sentinelzer0.stats.moments import Confusion, Moments
 
 COUNTS = st.integers(0, 500)
 ARMS = st.builds(
-    lambda ok, failed, confusion, latencies: ArmStatistics(
+    lambda ok, failed, confusion, latencies, custom: ArmStatistics(
         requests=ok + failed,
         failures=failed,
         latency=Moments.of(latencies),
         confusion=confusion,
         histogram=LatencyHistogram.of(latencies),
+        slow=min(failed, ok),
+        custom={name: Moments.of(latencies) for name in custom},
     ),
     COUNTS,
     COUNTS,
     st.builds(Confusion, COUNTS, COUNTS, COUNTS, COUNTS),
     st.lists(st.integers(0, 1000).map(float), max_size=10),  # whole numbers add without rounding
+    st.sets(st.sampled_from(["depth", "cost"])),
 )
 
 
@@ -104,8 +107,8 @@ def test_measured_metrics_read_their_moments() -> None:
 
 def test_directions_and_units() -> None:
     lower = {metric for metric in Metric if metric.direction is Direction.LOWER}
-    assert lower == {Metric.ERROR_RATE, Metric.AVG_LATENCY_MS}
-    assert all(metric.unit for metric in Metric)
+    assert lower == {Metric.ERROR_RATE, Metric.AVG_LATENCY_MS, Metric.SLOW_RATE}
+    assert all(metric.unit and metric.words for metric in Metric)
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
@@ -117,3 +120,34 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
 def test_more_failures_than_requests_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="5 failures of 4 requests"):
         ArmStatistics(requests=4, failures=5)
+
+
+def test_more_slow_requests_than_requests_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="5 slow ones of 4 requests"):
+        ArmStatistics(requests=4, slow=5)
+
+
+def test_the_slow_rate_is_the_share_of_slow_requests() -> None:
+    found = estimate(ArmStatistics(requests=200, slow=10), Metric.SLOW_RATE)
+    assert (found.value, found.n_units) == (0.05, 200)
+    assert found.variance_of_one_unit == estimate(ArmStatistics(200, 10), Metric.ERROR_RATE).variance_of_one_unit
+
+
+def test_a_custom_metric_is_the_mean_of_its_values() -> None:
+    depth = CustomMetric("depth", Direction.LOWER)
+    found = estimate(ArmStatistics(requests=9, custom={"depth": Moments.of([1.0, 2.0, 6.0])}), depth)
+    assert (found.value, found.variance_of_one_unit, found.n_units) == (3.0, 7.0, 3)
+    assert found.third_moment_of_one_unit == pytest.approx((-8 - 1 + 27) / 3)
+    assert estimate(ArmStatistics(requests=9), depth).n_units == 0
+    assert (depth.value, depth.words, depth.is_measured) == ("custom:depth", "mean depth", True)
+
+
+def test_a_custom_metric_is_named_with_its_direction() -> None:
+    assert metric_named("custom:a:b", "lower") == CustomMetric("a:b", Direction.LOWER)
+    assert metric_named(CustomMetric("x", Direction.HIGHER)) == CustomMetric("x", Direction.HIGHER)
+    assert metric_named("recall", "lower") is Metric.RECALL
+    for direction in (None, "", "sideways"):
+        with pytest.raises(InvalidInputError, match="Which way 'custom:x' improves"):
+            metric_named("custom:x", direction)
+    with pytest.raises(InvalidInputError, match="no metric 'custom:'"):
+        metric_named("custom:", "lower")
