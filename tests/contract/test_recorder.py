@@ -90,6 +90,12 @@ def sink() -> Iterator[Sink]:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.fixture
+def local(tmp_path: Path) -> str:
+    """Return a workspace for what is the same on every backend: how programs end."""
+    return str(tmp_path / "workspace")
+
+
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_thread, "FIRST_PAUSE_S", 0.001)
@@ -653,9 +659,9 @@ def program(location: str, test_id: str, text: str, *, sent: int | None = None) 
         ("import atexit; atexit.register(lambda: print(recorder.record('a', True, 1.0)))", 0),
     ],
 )
-def test_a_program_that_ends_has_written_everything(location: str, end: str, status: int) -> None:
-    with opened(location) as (manager, test_id):
-        done, said = program(location, test_id, f"recorder = make()\nwork(recorder)\n{end}\n")
+def test_a_program_that_ends_has_written_everything(local: str, end: str, status: int) -> None:
+    with opened(local) as (manager, test_id):
+        done, said = program(local, test_id, f"recorder = make()\nwork(recorder)\n{end}\n")
         assert done == status, said
         assert totals(manager, test_id)[0] >= 100, said
 
@@ -690,8 +696,8 @@ def test_sigterm_writes_everything_and_the_process_dies_of_it(location: str, wai
         assert totals(manager, test_id) == (100, 0)
 
 
-def test_sigterm_calls_the_handler_that_was_there_before(location: str) -> None:
-    with opened(location) as (manager, test_id):
+def test_sigterm_calls_the_handler_that_was_there_before(local: str) -> None:
+    with opened(local) as (manager, test_id):
         text = f"""
 def handler(number, frame):
     print("handled", number, flush=True)
@@ -700,12 +706,12 @@ signal.signal(signal.SIGTERM, handler)
 recorder = make()
 {READY}time.sleep(60)
 """
-        assert program(location, test_id, text, sent=signal.SIGTERM) == (7, f"ready\nhandled {int(signal.SIGTERM)}\n")
+        assert program(local, test_id, text, sent=signal.SIGTERM) == (7, f"ready\nhandled {int(signal.SIGTERM)}\n")
         assert totals(manager, test_id) == (100, 0)
 
 
-def test_a_second_sigterm_does_not_wait(location: str) -> None:
-    with opened(location) as (_, test_id):
+def test_a_second_sigterm_does_not_wait(local: str) -> None:
+    with opened(local) as (_, test_id):
         text = f"""
 def hang(rows):
     time.sleep(60)
@@ -714,17 +720,17 @@ recorder = Recorder(hang, hang)
 time.sleep(60)
 """
         started = time.monotonic()
-        done, said = program(location, test_id, text, sent=signal.SIGTERM)
+        done, said = program(local, test_id, text, sent=signal.SIGTERM)
         assert done == -signal.SIGTERM, said
         assert time.monotonic() - started < recorder_exit.EXIT_WAIT_S
 
 
-def test_an_exit_does_not_wait_for_ever_and_says_what_is_lost(location: str) -> None:
-    with opened(location) as (_, test_id):
+def test_an_exit_does_not_wait_for_ever_and_says_what_is_lost(local: str) -> None:
+    with opened(local) as (_, test_id):
         text = "def away(rows):\n    raise OSError('gone')\nrecorder = Recorder(away, away)\nwork(recorder)\n"
         started = time.monotonic()
         done, said = program(
-            location, test_id, "from sentinelzer0.mlops import recorder_exit as e\ne.EXIT_WAIT_S=.3\n" + text
+            local, test_id, "from sentinelzer0.mlops import recorder_exit as e\ne.EXIT_WAIT_S=.3\n" + text
         )
         assert done == 0, said
         assert "100 outcomes were not written before the process ended." in said
