@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentinelzer0.cli import options, values
+from sentinelzer0.cli.ab_design import assign, create, edit, share
 from sentinelzer0.cli.ab_names import Named, id_of, require_test
-from sentinelzer0.cli.ab_pages import created_page, list_page, recorded_page, results_page, state_page, winner_of
+from sentinelzer0.cli.ab_pages import list_page, recorded_page, results_page, state_page, winner_of
 from sentinelzer0.cli.ab_reports import report
 from sentinelzer0.cli.ab_watch import watch
 from sentinelzer0.cli.blocks import line, name
@@ -21,40 +22,10 @@ if TYPE_CHECKING:
 
 app = noun("A/B tests: a verdict that holds however often you look.")
 
+app.command("create", cls=Verb)(create)
+app.command("edit", cls=Verb)(edit)
+
 BATCH = 1000
-
-
-@app.command("create", cls=Verb)
-def create(
-    ctx: typer.Context,
-    test_name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
-    model_a: Annotated[str, typer.Argument(metavar="A", help="The control.")],
-    model_b: Annotated[str, typer.Argument(metavar="B", help="The challenger.")],
-    *,
-    split: Annotated[float, typer.Option(help="Share of the challenger, 0 to 1.")] = 0.5,
-    metric: Annotated[str, typer.Option("--metric", "-m", help="What decides.")] = "f1_score",
-    min_samples: Annotated[int, typer.Option(help="Requests each arm needs before a verdict.")] = 100,
-    threshold: Annotated[float, typer.Option(help="Probability of a wrong verdict over all looks together.")] = 0.05,
-    deploy: Annotated[bool, typer.Option("--deploy", help="Split the traffic of --environment while it runs.")] = False,
-    description: Annotated[str, typer.Option(help="What it is about.")] = "",
-) -> None:
-    """Design a test; nothing is routed or recorded before it is started."""
-    session: Session = ctx.obj
-    with session.workspace() as workspace:
-        test = workspace.ab_tests.create_test(
-            test_name,
-            model_a,
-            model_b,
-            split,
-            description,
-            session.actor,
-            min_samples,
-            threshold,
-            primary_metric=metric,
-            deployment=session.environment if deploy else None,
-            model=session.model,
-        )
-    session.emit(test.to_dict(), lambda: created_page(test), names=[test.test_id])
 
 
 @app.command("start", cls=Verb)
@@ -225,6 +196,8 @@ def results(ctx: typer.Context, test: Named) -> None:
     session.emit(found, lambda: results_page(found), names=[] if winner is None else [winner])
 
 
+app.command("assign", cls=Verb)(assign)
+app.command("share", cls=Verb)(share)
 app.command("report", cls=Verb)(report)
 app.command("watch", cls=Verb)(watch)
 

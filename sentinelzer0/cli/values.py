@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -22,6 +23,13 @@ _STEPS = (
     (timedelta(days=60), timedelta(days=1), "d"),
     (timedelta(days=730), timedelta(days=30), "months"),
 )
+_DURATIONS = {
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SHAPES: dict[str, tuple[str, Callable[[object], Marked]]] = {
     "production": ("●", good),
@@ -228,6 +236,32 @@ def moment(text: str) -> datetime:
     if "T" not in text and " " not in text:
         when = datetime.combine(when, time.max)
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def duration(text: str) -> timedelta:
+    """Read a length of time as typed: a number and a unit.
+
+    >>> duration("24h"), duration("90 min")
+    (datetime.timedelta(days=1), datetime.timedelta(seconds=5400))
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d|w)", text.strip())
+    if found is None:
+        raise InvalidInputError(f"{text!r} is no length of time.", hint="Write 30s, 15min, 24h, 7d or 2w.")
+    try:
+        return float(found[1]) * _DURATIONS[found[2]]
+    except OverflowError as error:
+        raise InvalidInputError(f"{text!r} is too long.", hint="Write 30s, 15min, 24h, 7d or 2w.") from error
+
+
+def number_or_none(text: str) -> float | None:
+    """Return a number as typed, or None for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def pairs(given: Iterable[str] | None, what: str, *, numbers: bool) -> dict[str, Any]:

@@ -221,13 +221,13 @@ class ABTestManager(ABTestTraffic):
             test = recording.require_test(view, test_id)
             return results_of(test, *view.ab_tests.outcomes.read(test_id))
 
-    def report(self, test_id: str, path: str | os.PathLike[str], form: str | None = None) -> Path:
-        """Write the report of a test: one HTML file without scripts that needs no network, Markdown, or JSON.
+    def report(self, test_id: str, path: str | os.PathLike[str], form: str = "") -> Path:
+        """Write the report of a test: for people as HTML or Markdown, for programs as JSON; it needs no network.
 
         Args:
             test_id: The test.
             path: The file to write; its directory is created.
-            form: ``html``, ``md`` or ``json``; None goes by the ending of the name, and takes HTML without one.
+            form: ``html``, ``md`` or ``json``; when left out the ending of the name says it, and no ending means HTML.
 
         Raises:
             ABTestNotFoundError: There is no such test.
@@ -235,8 +235,7 @@ class ABTestManager(ABTestTraffic):
             StorageUnavailableError: The file cannot be written there.
         """
         target = check_path(path, "path")
-        wanted = format_of(target) if form is None else form
-        text = report_text(self.kernel, test_id, self.get_test_results(test_id), wanted)
+        text = report_text(self.kernel, test_id, self.get_test_results(test_id), form or format_of(target))
         with disk_errors(f"Writing {str(target)!r}"):
             write_text(target, text)
         return target
