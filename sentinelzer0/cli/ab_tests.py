@@ -11,6 +11,7 @@ from sentinelzer0.cli import options, values
 from sentinelzer0.cli.ab_design import assign, create, edit, share
 from sentinelzer0.cli.ab_names import Named, id_of, require_test
 from sentinelzer0.cli.ab_pages import list_page, recorded_page, results_page, state_page, winner_of
+from sentinelzer0.cli.ab_plan import plan
 from sentinelzer0.cli.ab_reports import report
 from sentinelzer0.cli.ab_watch import watch
 from sentinelzer0.cli.blocks import line, name
@@ -198,6 +199,7 @@ def results(ctx: typer.Context, test: Named) -> None:
 
 app.command("assign", cls=Verb)(assign)
 app.command("share", cls=Verb)(share)
+app.command("plan", cls=Verb)(plan)
 app.command("report", cls=Verb)(report)
 app.command("watch", cls=Verb)(watch)
 

@@ -1,0 +1,107 @@
+"""``ab plan``: how many requests a test takes, at a fixed horizon beside sequentially, and what is left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from sentinelzer0.cli import values
+from sentinelzer0.cli.ab_names import id_of
+from sentinelzer0.cli.blocks import Block, Cell, Table, dim, line, name, next_command, strong
+from sentinelzer0.cli.lazy import load
+from sentinelzer0.cli.session import Session
+from sentinelzer0.errors import InvalidInputError
+
+_Test = Annotated[
+    str | None, typer.Argument(metavar="TEST", help="An existing test: its id, the end of it, or its name.")
+]
+
+
+def plan(
+    ctx: typer.Context,
+    test: _Test = None,
+    *,
+    metric: Annotated[str | None, typer.Option("--metric", "-m", help="What decides.", show_default=False)] = None,
+    baseline: Annotated[
+        float | None, typer.Option(help="Its value in the incumbent, instead of what is known.")
+    ] = None,
+    effect: Annotated[float | None, typer.Option(help="How much better B has to be; negative for a worsening.")] = None,
+    relative_effect: Annotated[float | None, typer.Option(help="The same as a share of the baseline.")] = None,
+    share: Annotated[float | None, typer.Option(help="Share of the challenger among both arms.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Probability of a wrong verdict.")] = None,
+    power: Annotated[float, typer.Option(help="Of the fixed horizon.")] = 0.8,
+    min_samples: Annotated[int | None, typer.Option(help="Requests each arm needs before a verdict.")] = None,
+    labelled_share: Annotated[float | None, typer.Option(help="Share of the requests that get a true label.")] = None,
+    attack_share: Annotated[float, typer.Option(help="Share of attacks among them, where it is not known.")] = 0.5,
+    deviation: Annotated[
+        float | None, typer.Option(help="Standard deviation of a latency or confidence, where it is not known.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second, instead of the observed rate.")] = None,
+    version: Annotated[str | None, typer.Option(help="The challenger; without TEST the incumbent.")] = None,
+) -> None:
+    """Say how many requests a verdict takes: at a fixed horizon, sequentially, and from now on."""
+    session: Session = ctx.obj
+    if effect is not None and relative_effect is not None:
+        raise InvalidInputError(
+            "The effect is given twice, as --effect and as --relative-effect.", hint="Give one of them."
+        )
+    with session.workspace() as workspace:
+        found = load("sentinelzer0.mlops.ab_planning").plan_for(
+            workspace.kernel,
+            None if test is None else id_of(workspace, test),
+            metric=metric,
+            baseline=baseline,
+            minimum_effect=effect if relative_effect is None else relative_effect,
+            relative=relative_effect is not None,
+            share=share,
+            alpha=alpha,
+            power=power,
+            min_samples=min_samples,
+            labelled_share=labelled_share,
+            attack_share=attack_share,
+            standard_deviation=deviation,
+            rate_per_s=rate,
+            version=version,
+            model=session.model,
+        )
+    session.emit(found, lambda: plan_page(found), names=[str(found["requests_expected"])])
+
+
+def plan_page(found: dict[str, Any]) -> Iterator[Block]:
+    """Return a plan: the question, both answers side by side, what is left, what was assumed."""
+    before, gap = found["baseline"], found["effect"]
+    yield line(
+        name(found["metric"]),
+        f"  {values.number(before)} in the control, {values.number(before + gap)} in the challenger ",
+        strong(f"({values.signed(gap)})"),
+    )
+    yield line(
+        dim(f"baseline: {found['source']}; {values.percent(found['share'])} of both arms to the challenger, "),
+        dim(f"alpha {found['alpha']:g}, at least {found['min_samples']} an arm"),
+    )
+    heads = ("", ">fixed horizon", ">sequential, on average", ">nine of ten by")
+    rows: list[list[Cell]] = [
+        ["looks", "one, at the end", "any number", "any number"],
+        ["requests", *(_count(found[key]) for key in ("requests_fixed", "requests_expected", "requests_total"))],
+    ]
+    if found["labelled_share"] < 1.0:
+        kind = f"of them counted ({values.percent(found['labelled_share'])})"
+        rows.append([kind, *(_count(found[key]) for key in ("fixed_total", "sequential_expected", "sequential_max"))])
+    if found["rate_per_s"] is not None:
+        times = found["durations"]
+        rate = f"at {values.number(found['rate_per_s'])} a second"
+        rows.append([rate, *(times[key] for key in ("duration_fixed_s", "duration_s", "duration_max_s"))])
+    rows.append(["chance to find it", values.percent(found["power"]), "certain, if it goes on", "90 %"])
+    yield Table(heads, rows)
+    if found["remaining"] is not None:
+        yield line(strong(found["remaining"]["sentence"]), dim(f" Seen so far: {found['seen']:,}."))
+    for assumed in found["assumptions"]:
+        yield line(dim(f"Assumed: {assumed}"), indent=2)
+    test = found["test_id"]
+    yield next_command(f"sz0 ab create NAME A B --metric {found['metric']}" if test is None else f"sz0 ab show {test}")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
