@@ -195,8 +195,7 @@ def conclude(
     Raises:
         InvalidInputError: ``alpha`` or ``min_samples`` out of range.
     """
-    needed = minimum_of(metric, min_samples)
-    rho = tuned_rho(tightest_at(min_samples), alpha)
+    needed, rho = minimum_of(metric, min_samples), tuned_rho(tightest_at(min_samples), alpha)
     value_a, value_b = values
     gap = None if value_a is None or value_b is None or not strata else value_b - value_a
     lift = gap / value_a if gap is not None and value_a else None
