@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus, shares_of_all
@@ -147,7 +148,7 @@ def _checked(numbers: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in numbers.items():
         number = None if value is None else real(value)
-        if value is not None and number is None:
+        if value is not None and (number is None or not isfinite(number)):
             raise InvalidInputError(f"{name} is {shown(value)}.", hint="Pass a finite number.")
         found[name] = number
     return found
