@@ -62,17 +62,16 @@ DEFAULTS: Mapping[str, Any] = {
     "end_at_verdict": False,
     "deadline": None,
     "max_samples": None,
-    "salt": None,
 }
-"""Every setting of a design and what it is when nobody says so."""
+"""Every setting of a design but the salt, and what it is when nobody says so."""
 
 
-def new_test(*, test_id: str, salt: str, now: datetime, created_by: str, **design: object) -> StoredTest:
+def new_test(*, test_id: str, salt: object, now: datetime, created_by: str, **design: object) -> StoredTest:
     """Return a checked test in setup.
 
     Args:
         test_id: Its id.
-        salt: 16 random hex digits, unless the design brings its own.
+        salt: 16 hex digits that its assignments hang on.
         now: The present.
         created_by: Who designs it.
         **design: Settings by the names of ``ABTestManager.create_test``; the others are :data:`DEFAULTS`.
@@ -80,8 +79,7 @@ def new_test(*, test_id: str, salt: str, now: datetime, created_by: str, **desig
     Raises:
         InvalidInputError: A setting is unknown, impossible, or contradicts another; the message says which.
     """
-    if unknown := sorted(design.keys() - DEFAULTS.keys()):
-        raise InvalidInputError(f"A test has no setting {unknown[0]!r}.", hint=f"Use: {', '.join(DEFAULTS)}.")
+    _check_names(design)
     given = {**DEFAULTS, **design}
     shadow = _truth(given, "shadow")
     arms, shares, holdout = _arms(given, shadow=shadow)
@@ -109,7 +107,7 @@ def new_test(*, test_id: str, salt: str, now: datetime, created_by: str, **desig
         min_samples=min_samples,
         significance_threshold=_threshold(given["significance_threshold"]),
         primary_metric=metric.value,
-        salt=salt if given["salt"] is None else _salt(given["salt"]),
+        salt=_salt(salt),
         model=check_identifier(given["model"] or DEFAULT_MODEL, "model"),
         environment=None if given["deployment"] is None else _check_environment(given["deployment"]),
         arms=arms,
@@ -160,6 +158,7 @@ def edited(test: StoredTest, settings: Mapping[str, object], now: datetime) -> S
             f"The test {test.test_name!r} is {test.status}: {', '.join(sorted(settings)) or 'its design'} cannot change.",
             hint="Only shares may: sentinelzer0 ab share. For another design create another test.",
         )
+    _check_names(settings.keys() - {"salt"})
     before = settings_of(test)
     if settings.keys() & {"model_a", "model_b", "traffic_split"} and "arms" not in settings:
         if len(test.arms) > 2:
@@ -174,9 +173,13 @@ def edited(test: StoredTest, settings: Mapping[str, object], now: datetime) -> S
         )
     if "primary_metric" in settings:
         before |= {"direction": None}
-    identity = {"test_id": test.test_id, "salt": test.salt, "created_by": test.created_by}
-    after = new_test(**identity, now=now, **(before | {"salt": test.salt} | dict(settings)))
-    return replace(after, created_at=test.created_at)
+    identity: dict[str, Any] = {"test_id": test.test_id, "salt": test.salt, "created_by": test.created_by, "now": now}
+    return replace(new_test(**identity | before | dict(settings)), created_at=test.created_at)
+
+
+def _check_names(settings: Iterable[str]) -> None:
+    if unknown := sorted(set(settings) - DEFAULTS.keys()):
+        raise InvalidInputError(f"A test has no setting {unknown[0]!r}.", hint=f"Use: {', '.join(DEFAULTS)}, salt.")
 
 
 def _arms(given: Mapping[str, Any], *, shadow: bool) -> tuple[dict[str, str], dict[str, float], float]:

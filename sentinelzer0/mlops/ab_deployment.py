@@ -180,11 +180,10 @@ def _permission(tx: Transaction, test: StoredTest, before: dict[str, float]) -> 
     """Return what allows the challengers whose shares grow those shares, under the policy in force."""
     integrity.require_version(tx, test.model, test.model_a)
     policy = tx.policies.in_force().policy()
-    together = sum(test.shares.values())
-    if together > policy.canary_cap:
-        who = "a challenger" if len(test.shares) == 1 else "challengers"
+    largest = max(test.shares.values())
+    if largest > policy.canary_cap:
         raise GateFailedError(
-            f"The policy {policy.name} gives {who} at most {policy.canary_cap:g} of the traffic, not {together:g}.",
+            f"The policy {policy.name} gives a challenger at most {policy.canary_cap:g} of the traffic, not {largest:g}.",
             hint="Create the test with a smaller traffic_split, or set a smaller share.",
         )
     found: dict[str, Any] = {"policy": policy.digest}

@@ -27,13 +27,8 @@ _get = Statement(select(*_columns).where(ab_tests.c.test_id == bindparam("test_i
 _all = Statement(select(*_columns).order_by(ab_tests.c.created_at.desc(), ab_tests.c.test_id.desc()))
 _ids = Statement(select(ab_tests.c.test_id).order_by(ab_tests.c.created_at, ab_tests.c.test_id))
 _splitting = Statement(select(*_columns).where(*_place, _open).order_by(ab_tests.c.test_id))
-_open_with = Statement(
-    select(ab_tests.c.test_id, ab_tests.c.test_name).where(
-        ab_tests.c.model == bindparam("model"),
-        ab_tests.c.environment.is_not(None),
-        or_(ab_tests.c.model_a == bindparam("version"), ab_tests.c.model_b == bindparam("version")),
-        _not_over,
-    )
+_bound = Statement(
+    select(*_columns).where(ab_tests.c.model == bindparam("model"), ab_tests.c.environment.is_not(None), _not_over)
 )
 
 
@@ -110,6 +105,9 @@ class ABTestRows:
         Raises:
             InUseError: A test bound to a deployment and not yet over names it.
         """
-        row = self._connection.first(_open_with, {"model": model, "version": version})
-        if row is not None:
-            raise InUseError(f"{version} is part of the A/B test {row[1]!r} ({row[0]}).", hint="Cancel it first.")
+        for row in self._connection.rows(_bound, {"model": model}):
+            test = CODEC.decode(row)
+            if version in test.arms.values():
+                raise InUseError(
+                    f"{version} is part of the A/B test {test.test_name!r} ({test.test_id}).", hint="Cancel it first."
+                )
