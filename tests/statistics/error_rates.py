@@ -18,7 +18,7 @@ from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.confidence_sequences import p_value
 from sentinelzer0.stats.estimators import ArmStatistics
 from tests.statistics import naive, screens
-from tests.statistics.streams import METRICS, Behaviour, Design, Streams, simulate
+from tests.statistics.streams import METRICS, Behaviour, Design, Streams, simulate, simulate_splits
 
 ALPHAS = (0.05, 0.01)
 MIN_SAMPLES = 100
@@ -46,7 +46,7 @@ def of_equal_arms(tests: int, seed: int, min_samples: int = MIN_SAMPLES) -> Coun
     """Count the tests of two equal arms in which something is wrongly said at any look.
 
     Returns:
-        By ("verdict", metric, alpha), by ("peek", metric, alpha), by ("regression", alpha) and by ("mismatch",).
+        By ("verdict", metric, alpha), by ("peek", metric, alpha) and by ("regression", alpha).
     """
     counts: Counts = Counter()
     for streams in simulate(EQUAL, tests, seed):
@@ -60,6 +60,13 @@ def of_equal_arms(tests: int, seed: int, min_samples: int = MIN_SAMPLES) -> Coun
         for alpha in ALPHAS:
             alarms = first_where(screens.regressed(streams, alpha), _regressed(streams, alpha))
             counts["regression", str(alpha)] += sum(1 for _ in alarms)
+    return counts
+
+
+def of_splits(tests: int, seed: int) -> Counts:
+    """Count the tests in which a sound split of the traffic is called a mismatch at any look, by ("mismatch",)."""
+    counts: Counts = Counter()
+    for streams in simulate_splits(EQUAL, tests, seed):
         suspects = screens.mismatched(streams) >= log(1.0 / sample_ratio.ALPHA) - 1e-6
         counts["mismatch",] += sum(1 for _ in first_where(suspects, _mismatched(streams)))
     return counts
@@ -121,10 +128,10 @@ def _regressed(streams: Streams, alpha: float) -> Callable[[int, int], bool]:
 
 def _mismatched(streams: Streams) -> Callable[[int, int], bool]:
     def holds(test: int, look: int) -> bool:
-        phases = [
-            sample_ratio.PhaseSplit({"A": 1.0 - share, "B": share}, {"A": stratum.a.requests, "B": stratum.b.requests})
-            for (share, _), stratum in zip(streams.design.ramp, streams.strata(test, look), strict=False)
-        ]
+        phases = []
+        for (share, _), end in zip(streams.design.ramp, streams.closed_at(look), strict=False):
+            counts = {letter: int(arm["requests"][test, end]) for letter, arm in (("A", streams.a), ("B", streams.b))}
+            phases.append(sample_ratio.PhaseSplit({"A": 1.0 - share, "B": share}, counts))
         return not sample_ratio.check(phases).ok
 
     return holds

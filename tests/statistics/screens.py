@@ -26,6 +26,9 @@ Flags = NDArray[np.bool_]
 
 SPARE = 0.95
 
+EVENTS = {"error_rate": ("failures",), "accuracy": ("fp", "fn"), "recall": ("fn",)}
+"""What counts as a bad event for the exact evidence of harm."""
+
 
 @dataclass(frozen=True)
 class Standardised:
@@ -87,14 +90,16 @@ def harmful(found: Standardised, metric: str, alpha: float, min_samples: int) ->
     return outside(found, metric, 2.0 * alpha, min_samples)
 
 
-def regressed(streams: Streams, alpha: float, margin: float = 1.0) -> Flags:
-    """At which looks the e-process over the failures has reached ``1/alpha``, as ``stats.regression`` adds it up."""
+def regressed(
+    streams: Streams, alpha: float, margin: float = 1.0, events: tuple[str, ...] = EVENTS["error_rate"]
+) -> Flags:
+    """At which looks the e-process over bad events has reached ``1/alpha``, as ``stats.regression`` adds it up."""
     exponents = np.log(np.asarray(regression.WEIGHTS))[:, None, None]
     risks = np.asarray(regression.RISKS)[:, None, None]
     for (share, _), (a, b) in zip(streams.design.ramp, streams.by_phase(), strict=True):
         null = share * margin / (share * margin + 1.0 - share)
-        failures_a, failures_b = a["failures"], b["failures"]
-        exponents = exponents + failures_b * np.log(risks) - (failures_a + failures_b) * np.log1p(null * (risks - 1.0))
+        in_a, in_b = (sum(arm[name] for name in events) for arm in (a, b))
+        exponents = exponents + in_b * np.log(risks) - (in_a + in_b) * np.log1p(null * (risks - 1.0))
     return np.asarray(special.logsumexp(exponents, axis=0) >= log(1.0 / alpha) - 1e-6)
 
 

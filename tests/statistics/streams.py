@@ -189,9 +189,22 @@ def simulate(design: Design, streams: int, seed: int) -> Iterator[Streams]:
         streams: How many tests.
         seed: Of the block's generators, which are spawned from it.
     """
-    sizes = [min(_BLOCK, streams - start) for start in range(0, streams, _BLOCK)]
-    for size, child in zip(sizes, np.random.SeedSequence(seed).spawn(len(sizes)), strict=True):
+    for size, child in _blocks(streams, seed):
         yield _draw(design, size, np.random.Generator(np.random.SFC64(child)))
+
+
+def simulate_splits(design: Design, streams: int, seed: int) -> Iterator[Streams]:
+    """Draw only which arm each request goes to: a look's requests of B are binomial. The arms hold ``requests`` alone."""
+    shares = design.shares[:: design.every]
+    for size, child in _blocks(streams, seed):
+        in_b = np.random.Generator(np.random.SFC64(child)).binomial(design.every, shares, (size, len(shares)))
+        arms = [Arm({"requests": _running(design, mine)}) for mine in (design.every - in_b, in_b)]
+        yield Streams(design, *arms)
+
+
+def _blocks(streams: int, seed: int) -> Iterator[tuple[int, np.random.SeedSequence]]:
+    sizes = [min(_BLOCK, streams - start) for start in range(0, streams, _BLOCK)]
+    yield from zip(sizes, np.random.SeedSequence(seed).spawn(len(sizes)), strict=True)
 
 
 def _draw(design: Design, streams: int, rng: np.random.Generator) -> Streams:
@@ -236,6 +249,10 @@ def _summed(design: Design, mine: NDArray[np.bool_], values: NDArray[np.generic]
     streams = len(mine)
     kept = (values & mine if values.dtype == np.bool_ else values * mine).reshape(streams, -1, design.every)
     per_look = np.count_nonzero(kept, axis=2) if kept.dtype == np.bool_ else kept.sum(axis=2)
+    return _running(design, per_look)
+
+
+def _running(design: Design, per_look: Integers) -> Floats:
     parts = [np.cumsum(per_look[:, looks], axis=1, dtype=np.float64) for looks in design.phases]
     return np.concatenate(parts, axis=1)
 

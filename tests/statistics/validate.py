@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from sentinelzer0.stats import regression
+from sentinelzer0.stats import regression, sample_ratio
 from tests.statistics import error_rates, on_nsl_kdd
 from tests.statistics import test_detection_delay as detection
 from tests.statistics.streams import METRICS
@@ -32,7 +32,7 @@ _CHUNK = 250
 SLACK = 1.2
 """The upper bound of a simulated error rate may be this much above alpha: 10,000 tests cannot bound 1 % by 1 %."""
 
-_SEEDS = {"equal": 10_000, "few": 20_000, "worse": 30_000, "better": 40_000, "verdicts": 50_000}
+_SEEDS = {"equal": 10_000, "few": 20_000, "worse": 30_000, "better": 40_000, "verdicts": 50_000, "splits": 70_000}
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,10 @@ class Simulations:
         self._pool = pool
         self.tests = tests
 
+    def with_tests(self, tests: int) -> Simulations:
+        """The same processes, another number of tests."""
+        return Simulations(self._pool, tests)
+
     def counted(self, job: Callable[..., error_rates.Counts], *arguments: object, seed: int) -> error_rates.Counts:
         """Add up the counts of a job called with its arguments, a number of tests and a seed."""
         sizes = [min(_CHUNK, self.tests - start) for start in range(0, self.tests, _CHUNK)]
@@ -128,6 +132,8 @@ def false_verdicts(run: Simulations) -> Iterator[Section]:
             for metric in METRICS
         ]
         yield Section(f"Equal arms: verdicts at any look, alpha {alpha:g}", verdicts)
+    many = run.with_tests(10 * run.tests)
+    splits, note = many.counted(error_rates.of_splits, seed=_SEEDS["splits"]), f"{many.tests:,} tests"
     yield Section(
         "Equal arms: alarms at any look",
         [
@@ -135,11 +141,7 @@ def false_verdicts(run: Simulations) -> Iterator[Section]:
                 rate(f"regression of failures, alpha {alpha:g}", counts["regression", str(alpha)], run.tests, alpha)
                 for alpha in error_rates.ALPHAS
             ),
-            Figure(
-                "sample-ratio mismatch, alpha 0.001",
-                counts["mismatch",] / run.tests,
-                note=f"{counts['mismatch',]} of {run.tests:,}; exact by construction, too rare to bound here",
-            ),
+            rate("sample-ratio mismatch, alpha 0.001", splits["mismatch",], many.tests, sample_ratio.ALPHA, note),
         ],
     )
 
