@@ -19,6 +19,7 @@ from math import exp, sqrt
 from typing import Any
 
 from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Metric, counts_of, metric_named, moments_of
 from sentinelzer0.stats.moments import Moments
 from sentinelzer0.stats.special_functions import (
     chi_square_tail,
@@ -59,6 +60,35 @@ class FixedHorizon:
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as JSON values."""
         return asdict(self) | {"interval": None if self.interval is None else list(self.interval)}
+
+
+def answers(
+    a: ArmStatistics, b: ArmStatistics, metric: AnyMetric | str, alpha: float = 0.05
+) -> tuple[FixedHorizon, ...]:
+    """What the textbook tests that fit a metric say about two arms.
+
+    Args:
+        a: The control.
+        b: The challenger.
+        metric: Which metric, by value or name.
+        alpha: One minus the coverage of the intervals, in (0, 1).
+
+    Returns:
+        Welch's test for measured values; Fisher's, the chi-square and the z-test for shares; nothing for F1, which is
+        neither a mean nor a share of independent trials.
+
+    Raises:
+        InvalidInputError: Unknown metric, or ``alpha`` out of range.
+    """
+    metric = metric_named(metric)
+    if metric.is_measured:
+        return (welch_t(moments_of(a, metric), moments_of(b, metric), alpha),)
+    if metric is Metric.F1_SCORE:
+        return ()
+    _, hits_a, misses_a, _ = counts_of(a, metric)
+    _, hits_b, misses_b, _ = counts_of(b, metric)
+    table = (hits_a, hits_a + misses_a, hits_b, hits_b + misses_b)
+    return fisher_exact(*table), chi_square(*table), two_proportion_z(*table, alpha)
 
 
 def fisher_exact(hits_a: int, trials_a: int, hits_b: int, trials_b: int) -> FixedHorizon:

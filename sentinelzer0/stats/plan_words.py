@@ -22,9 +22,9 @@ def plan_sentence(metric: AnyMetric, value: float, gap: float, setting: Setting,
     fixed, expected, most = requests
     ms = " ms" if metric is Metric.AVG_LATENCY_MS else ""
     said = (
-        f"To tell a {metric.words} of {value + gap:.4g}{ms} from {value:.4g}{ms}, a fixed horizon takes {fixed:,} requests "
-        f"and allows one look (power {100 * setting.power:g} %). The sequential test may be looked at any time and takes "
-        f"{expected:,} requests on average; nine of ten have their verdict by {most:,}."
+        f"To find that the {metric.words} is {value + gap:.4g}{ms} rather than {value:.4g}{ms}, a fixed horizon takes "
+        f"{fixed:,} requests and allows one look (power {100 * setting.power:g} %). The sequential test may be looked at "
+        f"any time and takes {expected:,} requests on average; nine of ten have their verdict by {most:,}."
     )
     if setting.rate_per_s is None:
         return said

@@ -15,8 +15,9 @@ from scipy import stats
 
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats import special_functions
-from sentinelzer0.stats.fixed_horizon import chi_square, fisher_exact, two_proportion_z, welch_t
-from sentinelzer0.stats.moments import Moments
+from sentinelzer0.stats.estimators import ArmStatistics
+from sentinelzer0.stats.fixed_horizon import answers, chi_square, fisher_exact, two_proportion_z, welch_t
+from sentinelzer0.stats.moments import Confusion, Moments
 
 AGREEMENT = 1e-9
 SETS = 1000
@@ -159,6 +160,17 @@ def test_nothing_to_compare_is_said_and_never_divides_by_zero() -> None:
         assert welch_t(a, b).p_value == 1.0
     assert fisher_exact(0, 5, 2, 5).statistic is None  # infinite odds ratio
     assert fisher_exact(1, 5, 2, 5).to_dict()["interval"] is None
+
+
+def test_each_metric_gets_the_tests_that_fit_it() -> None:
+    a = ArmStatistics(100, 10, Moments.of([1.0, 2.0] * 50), confusion=Confusion(30, 5, 50, 15))
+    b = ArmStatistics(100, 20, Moments.of([2.0, 4.0] * 50), confusion=Confusion(40, 5, 50, 5))
+    assert answers(a, b, "error_rate")[0] == fisher_exact(10, 100, 20, 100)
+    assert answers(a, b, "recall")[1] == chi_square(30, 45, 40, 45)
+    assert answers(a, b, "precision", 0.1)[2] == two_proportion_z(30, 35, 40, 45, 0.1)
+    assert answers(a, b, "avg_latency_ms") == (welch_t(a.latency, b.latency),)
+    assert answers(a, b, "f1_score") == ()
+    assert all("single look" in found.note for found in answers(a, b, "accuracy"))
 
 
 def test_what_no_two_arms_have_is_refused() -> None:
