@@ -109,6 +109,8 @@ def boundary_one_sided(variance: float, alpha: float, rho: float) -> float:
     return x * sqrt(spread)
 
 
+# The metrics of one look share their units, hence the memory.
+@lru_cache(maxsize=256)
 def critical_z(units: float, alpha: float, rho: float) -> float:
     """How many standard errors an estimate may be off, at every sample size at once: the asymptotic sequence.
 
@@ -123,6 +125,7 @@ def critical_z(units: float, alpha: float, rho: float) -> float:
     return boundary_two_sided(units, alpha, rho) / sqrt(units)
 
 
+@lru_cache(maxsize=256)
 def critical_z_one_sided(units: float, alpha: float, rho: float) -> float:
     """How many standard errors an estimate may be off on one side, at every sample size at once.
 
