@@ -16,6 +16,7 @@ from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader, disk_errors, random_salt
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops import ab_recording as recording
+from sentinelzer0.mlops.ab_planning import plan_for
 from sentinelzer0.mlops.ab_publishing import opened_for, write_results
 from sentinelzer0.mlops.ab_routing import Router
 from sentinelzer0.mlops.ab_values import ABTest, public_test
@@ -165,6 +166,75 @@ class ABTestDesigns:
             VersionNotFoundError: A version of a test with a deployment does not exist.
         """
         return self._changed(lifecycle.edit(self.kernel, test_id, updated_by, settings))
+
+    def plan(
+        self,
+        test_id: str | None = None,
+        *,
+        metric: str | None = None,
+        direction: str | None = None,
+        baseline: float | None = None,
+        minimum_effect: float | None = None,
+        relative: bool = False,
+        share: float | None = None,
+        alpha: float | None = None,
+        power: float = 0.8,
+        min_samples: int | None = None,
+        labelled_share: float | None = None,
+        attack_share: float = 0.5,
+        standard_deviation: float | None = None,
+        rate_per_s: float | None = None,
+        version: str | None = None,
+        model: str = DEFAULT_MODEL,
+    ) -> dict[str, Any]:
+        """Return how many requests a test takes, before it starts and while it runs.
+
+        Whatever is not given is taken from the test, from the incumbent's own numbers, or assumed; the answer says so.
+
+        Args:
+            test_id: An existing test; None plans one that does not exist yet.
+            metric: What decides.
+            direction: Which way a custom metric improves: ``higher`` or ``lower``.
+            baseline: The incumbent's value of the metric.
+            minimum_effect: How much better the challenger has to be, in the metric's unit; negative for a worsening.
+            relative: Whether that is a share of the baseline.
+            share: Share of the challenger among both arms, in (0, 1).
+            alpha: Probability of a wrong verdict, in (0, 1).
+            power: Of the plan with a fixed horizon, in (0, 1).
+            min_samples: Requests each arm needs before a verdict.
+            labelled_share: Share of the requests that get a true label.
+            attack_share: Share of attacks among them, where the incumbent's numbers do not say.
+            standard_deviation: Of a measured metric from request to request, likewise.
+            rate_per_s: Requests per second; observed when the test runs.
+            version: The challenger of a test with several; without a test the incumbent, instead of production's.
+            model: The model, without a test.
+
+        Returns:
+            The fields of a plan, and ``test_id``, ``source``, ``seen``, ``remaining`` and ``assumptions``.
+
+        Raises:
+            ABTestNotFoundError: There is no such test.
+            InvalidInputError: An argument is not possible, or the baseline is unknown.
+        """
+        return plan_for(
+            self.kernel,
+            test_id,
+            metric=metric,
+            direction=direction,
+            baseline=baseline,
+            minimum_effect=minimum_effect,
+            relative=relative,
+            share=share,
+            alpha=alpha,
+            power=power,
+            min_samples=min_samples,
+            labelled_share=labelled_share,
+            attack_share=attack_share,
+            standard_deviation=standard_deviation,
+            rate_per_s=rate_per_s,
+            version=version,
+            model=model,
+        )
 
     def get_test(self, test_id: str) -> ABTest | None:
         """Return a test as it now is, or None."""

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from sentinelzer0.domain import canonical_json
 from sentinelzer0.errors import (
     ABTestNotFoundError,
     ApprovalRequiredError,
@@ -22,11 +24,16 @@ from sentinelzer0.errors import (
     InvalidInputError,
 )
 from sentinelzer0.kernel import Kernel
+from sentinelzer0.maintenance.report import Status
+from sentinelzer0.maintenance.state_checks import check_state
 from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, Guardrail, TestStatus
 from sentinelzer0.mlops.deployments import Deployments
 from sentinelzer0.mlops.model_registry import ModelRegistry
 from sentinelzer0.mlops.version_manager import ModelVersionManager, VersionStatus
 from sentinelzer0.storage import migrations
+from sentinelzer0.storage.older_images import design_of_first_schema
+from sentinelzer0.storage.schema import SCHEMA_VERSION
+from sentinelzer0.storage.state import StateRows
 from sentinelzer0.testing import FakeClock
 
 KEYS = [f"host-{number}" for number in range(4000)]
@@ -558,34 +565,42 @@ def test_a_notebook_shows_a_test_with_everything_escaped(manager: ABTestManager)
     assert shown.startswith("<table>")
 
 
-def test_a_test_of_the_first_schema_goes_on(kernel: Kernel, manager: ABTestManager, location: str) -> None:
-    from sqlalchemy import text
-
+def test_a_test_of_the_first_schema_goes_on(kernel: Kernel, manager: ABTestManager) -> None:
     test_id = started(manager, "v1", "v2", 0.25, guardrails=(), description="old")
     before, routes = manager.get_test(test_id), routed(manager, test_id)
-    row = _downgraded(kernel, test_id)
-    assert "arms" not in row
-    migrations.upgrade(kernel.database.engine)
+    assert before is not None
+    _downgrade(kernel)
+    with kernel.read() as view:
+        old = [change["row"] for record in view.audit.of_subject(f"ab_test:{test_id}") for change in record.after]
+    assert not any("arms" in row for row in old), "the log holds images of the first schema"
+    migrations.upgrade(kernel.database.engine, "0002")
+    with kernel.database.engine.begin() as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'"))
     kernel.database.close()
     again = ABTestManager(kernel=kernel)
     assert routed(again, test_id) == routes
     after = again.get_test(test_id)
-    assert before is not None
     assert after is not None
     assert (after.arms, after.guardrails, shares(after)) == (before.arms, [], shares(before))
+    found = check_state(kernel)
+    assert found.status is Status.PASS, found.detail
+    with kernel.database.writing() as connection:
+        StateRows(connection).restore("ab_tests", old[-1])
+    assert again.get_test(test_id) == after, "rebuilt from the log it is the same"
+
+
+def _downgrade(kernel: Kernel) -> None:
+    """Bring the table of tests, and what the log says about them, back to the first schema."""
+    example = {"traffic_split": 0.5, "started_at": None, "model_a": "a", "model_b": "b"}
+    new = design_of_first_schema(example).keys()
     with kernel.database.engine.begin() as connection:
-        assert connection.execute(text("SELECT count(*) FROM ab_tests")).scalar_one() == 1
-
-
-def _downgraded(kernel: Kernel, test_id: str) -> dict[str, Any]:
-    """Bring the table of tests back to the first schema and return the row of a test."""
-    from sqlalchemy import text
-
-    from sentinelzer0.storage.older_images import design_of_first_schema
-
-    known: dict[str, Any] = {"traffic_split": 0.5, "started_at": None, "model_a": "a", "model_b": "b"}
-    with kernel.database.engine.begin() as connection:
-        for column in design_of_first_schema(known):
+        for column in new:
             connection.execute(text(f"ALTER TABLE ab_tests DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-        return dict(connection.execute(text("SELECT * FROM ab_tests")).mappings().one())
+        for seq, body in connection.execute(text("SELECT seq, body FROM audit_records")).all():
+            record = json.loads(body)
+            for change in record["after"]:
+                if change["table"] == "ab_tests":
+                    change["row"] = {name: value for name, value in change["row"].items() if name not in new}
+            update = text("UPDATE audit_records SET body = :body WHERE seq = :seq")
+            connection.execute(update, {"body": canonical_json.dumps(record).decode(), "seq": seq})
