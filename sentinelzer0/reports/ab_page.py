@@ -92,7 +92,8 @@ def verdict_of(report: ABReport) -> Verdict:
         kind = VerdictKind.BAD
     latched = bool(decision.get("latched"))
     label = "Decided" if latched else ""
-    details = [str(reason) for reason in decision.get("reasons") or () if str(reason) not in sentence]
+    # The sentence often is the first reason with another subject.
+    details = [str(reason) for reason in decision.get("reasons") or () if str(reason).partition(" ")[2] not in sentence]
     if latched and decision.get("reached_at"):
         at = datetime.fromisoformat(decision["reached_at"])
         requests = decision.get("requests")

@@ -44,7 +44,7 @@ def html_summary(results: Mapping[str, Any]) -> str:
     )
     content = (
         el("p", el("span", f"{symbol(tone)} " if symbol(tone) else "", class_=str(tone)), el("strong", sentence)),
-        el("div", table, class_="scroll"),
+        el("div", table, class_="scroll", tabindex=0, role="region", aria_label=str(results["test_name"])),
         _remarks(results),
     )
     return str(el("div", stylesheet(css()), content, class_="sz0 fragment"))

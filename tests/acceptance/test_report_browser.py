@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from sentinelzer0.reports import render, render_fragment
+from sentinelzer0.reports.ab_page import ab_document
+from sentinelzer0.reports.ab_summary import html_summary
+from tests.unit import ab_report_sample
 from tests.unit import reports_sample as sample
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -206,3 +209,76 @@ def test_fragments_live_in_a_strange_page_without_changing_it(open_page: Any, tm
         page.evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size")
         == page.locator("[id]").count()
     )
+
+
+@pytest.fixture(scope="module")
+def ab_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a test of three arms with a ramp, a mismatch, guardrails and segments."""
+    path = tmp_path_factory.mktemp("ab") / "ab.html"
+    path.write_text(render(ab_document(ab_report_sample.report("detector ", mismatch=True))), encoding="utf-8")
+    return path
+
+
+PLOTS = """() => [...document.querySelectorAll('#s1 figure')].map(f => [...f.querySelectorAll('svg.chart')]
+  .find(s => s.getClientRects().length)).map(s => { const edges = [...s.querySelectorAll('path.axis')]
+  .map(a => a.getBoundingClientRect()).sort((a, b) => b.width - a.width)[0]; return [edges.left, edges.right]; })"""
+
+
+@WIDTHS
+@BOTH_SCHEMES
+def test_the_report_of_a_test_fits_and_requests_nothing(
+    open_page: Any, ab_report: Path, width: int, scheme: str
+) -> None:
+    page = open_page(ab_report, width, color_scheme=scheme)
+    assert page.requested == [ab_report.as_uri()]
+    assert page.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(OUTSIDE) == []
+    assert 9 <= min(page.evaluate(TEXT_SIZES)) <= max(page.evaluate(TEXT_SIZES)) <= 17
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (360, "dark")])
+def test_axe_finds_no_violation_in_the_report_of_a_test(
+    open_page: Any, ab_report: Path, width: int, scheme: str
+) -> None:
+    page = open_page(ab_report, width, color_scheme=scheme, bypass_csp=True)
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_strip_and_lanes_stand_exactly_beneath_the_chart(open_page: Any, ab_report: Path, width: int) -> None:
+    edges = open_page(ab_report, width).evaluate(PLOTS)
+    assert len(edges) == 4
+    for left, right in edges[1:]:
+        assert left == pytest.approx(edges[0][0], abs=1.0)
+        assert right == pytest.approx(edges[0][1], abs=1.0)
+
+
+def test_panels_stand_two_abreast_where_there_is_room_and_print_light(open_page: Any, ab_report: Path) -> None:
+    page = open_page(ab_report, 1000, color_scheme="dark")
+    tops = "[...document.querySelectorAll('.panels figure')].slice(0, 2).map(f => f.getBoundingClientRect().top)"
+    first, second = page.evaluate(tops)
+    assert first == second
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.eval_on_selector("body", COLOUR)[1] == "rgb(255, 255, 255)"
+    assert page.locator(".panels svg.chart:visible").count() == page.locator(".panels figure").count() == 14
+    narrow = open_page(ab_report, 360)
+    first, second = narrow.evaluate(tops)
+    assert first < second
+
+
+@BOTH_SCHEMES
+def test_the_notebook_summary_is_accessible(open_page: Any, tmp_path: Path, scheme: str) -> None:
+    path = tmp_path / "summary.html"
+    cell = html_summary(ab_report_sample.report("<b>v").results)
+    head = (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>x</title><meta name=color-scheme content='light dark'>"
+    )
+    path.write_text(f"{head}<main>{cell}</main></html>", encoding="utf-8")
+    page = open_page(path, color_scheme=scheme)
+    assert page.locator("svg:visible").count() == 16
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []

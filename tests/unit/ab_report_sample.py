@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sentinelzer0.reports import Event
@@ -29,13 +30,16 @@ METRICS = {
     "custom:revenue": (3.1, 0.02, 0.2, 4.0),
 }
 RAMP = ((0, (0.01, 0.01)), (30, (0.05, 0.05)), (90, (0.25, 0.10)), (170, (0.4, 0.1)))
-LOOKS = 260
+LOOKS = 110
+HOURS = 2  # from look to look
+HOURLY = 900  # requests
 
 
 def after(hours: float) -> str:
     return (START + timedelta(hours=hours)).isoformat()
 
 
+@lru_cache(maxsize=64)
 def report(text: str = "v", *, mismatch: bool = False, decided: bool = True, arms: int = 3) -> ABReport:
     """A test whose every free text contains ``text``."""
     versions = tuple(f"{text}{index}" for index in range(1, arms + 1))
@@ -67,18 +71,18 @@ def _looks(versions: tuple[str, ...], *, mismatch: bool) -> list[dict[str, Any]]
     looks: list[dict[str, Any]] = []
     samples = dict.fromkeys(versions, 0.0)
     log_e, events = 0.0, 0
-    for index in range(1, LOOKS + 1):
+    for index in range(HOURS, HOURS * LOOKS + 1, HOURS):
         shares = _shares(versions, _phase(index))
         for version in versions:
-            samples[version] += 900 * shares[version]
-        events += 900
+            samples[version] += HOURLY * HOURS * shares[version]
+        events += HOURLY * HOURS
         log_e += noise.gauss(0.02 if mismatch and index > 120 else -0.01, 0.12) * (4 if mismatch else 1)
         comparisons: dict[str, dict[str, Any]] = {}
         for order, version in enumerate(versions[1:]):
             of_arm = comparisons[version] = {}
             for metric, (_, *effects, deviation) in METRICS.items():
                 n = max(samples[version], 20)
-                totals[version, metric] += noise.gauss(0, deviation * 0.5 * math.sqrt(900 * shares[version]))
+                totals[version, metric] += noise.gauss(0, deviation * 0.5 * math.sqrt(HOURLY * HOURS * shares[version]))
                 difference = effects[order % 2] + totals[version, metric] / n
                 half = deviation * math.sqrt(1 / n) * math.sqrt(math.log(60 * (1 + n / 900)))
                 low, high = difference - half, difference + half
@@ -281,7 +285,7 @@ def _decision(text: str, versions: tuple[str, ...], *, mismatch: bool, decided: 
 
 
 def _reached(index: int) -> dict[str, Any]:
-    return {"reached_at": after(index), "events": 900 * index, "requests": 850 * index}
+    return {"reached_at": after(index), "events": HOURLY * index, "requests": 850 * index}
 
 
 def _guardrail(text: str, version: str, metric: str, look: Mapping[str, Any]) -> dict[str, Any]:
