@@ -153,6 +153,8 @@ class RecorderThread(Buffer):
                     labelled.add(request_id)
                 continue
             version, success, latency, confidence, truth, predicted, custom, request_id, key, assignment, segment = item
+            if request_id is None:
+                request_id = (None if assignment is None else _assigned_id(assignment)) or name()
             if labelled and truth is not None and type(request_id) is str and request_id in labelled:
                 parts += [_Part(outcomes), _Part(labels, are_labels=True)]
                 outcomes, labels, labelled = [], [], set()
@@ -164,7 +166,7 @@ class RecorderThread(Buffer):
                 "true_label": truth,
                 "predicted_label": predicted,
                 "custom_metrics": custom,
-                "request_id": name() if request_id is None else request_id,
+                "request_id": request_id,
                 "key": key,
             }
             if assignment is not None:
@@ -257,6 +259,16 @@ def _sentence(error: Exception) -> str:
         return error.message if isinstance(error, SentinelError) else f"{type(error).__name__}: {error}"[:300]
     except Exception:  # noqa: BLE001 - an exception of a caller's own type, which cannot even be written out
         return type(error).__name__
+
+
+def _assigned_id(assignment: Any) -> Any:
+    """Return the id an assignment gave the request: a later label names that one."""
+    try:
+        if isinstance(assignment, Mapping):
+            return assignment.get("request_id")
+        return getattr(assignment, "request_id", None)
+    except Exception:  # noqa: BLE001 - a value of a caller's own type, which is refused when it is written
+        return None
 
 
 def _quoted(value: object) -> str:
