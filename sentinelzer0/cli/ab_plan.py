@@ -10,7 +10,6 @@ import typer
 from sentinelzer0.cli import values
 from sentinelzer0.cli.ab_names import id_of
 from sentinelzer0.cli.blocks import Block, Cell, Table, dim, line, name, next_command, strong
-from sentinelzer0.cli.lazy import load
 from sentinelzer0.cli.session import Session
 from sentinelzer0.errors import InvalidInputError
 
@@ -48,10 +47,10 @@ def plan(
             "The effect is given twice, as --effect and as --relative-effect.", hint="Give one of them."
         )
     with session.workspace() as workspace:
-        found = load("sentinelzer0.mlops.ab_planning").plan_for(
-            workspace.kernel,
+        found = workspace.ab_tests.plan(
             None if test is None else id_of(workspace, test),
             metric=metric,
+            direction=direction,
             baseline=baseline,
             minimum_effect=effect if relative_effect is None else relative_effect,
             relative=relative_effect is not None,

@@ -111,6 +111,13 @@ def test_relative_effects_labels_shares_and_levels_count(sz0: Run) -> None:
     assert sz0(*base, "--effect", "0.04", "--power", "0.95").data["requests_fixed"] > plain["requests_fixed"]
 
 
+def test_a_custom_metric_improves_as_one_says(sz0: Run) -> None:
+    words = ("ab", "plan", "-m", "custom:cost", "--baseline", "5", "--deviation", "2", "--effect", "0.5", "-o", "json")
+    assert sz0(*words, "--direction", "lower").data["effect"] == -0.5
+    assert sz0(*words, "--direction", "higher").data["effect"] == 0.5
+    assert sz0(*words).code == 2
+
+
 def test_what_is_registered_about_a_version_is_its_baseline(sz0: Run) -> None:
     found = sz0("ab", "plan", "-m", "recall", "--version", "v1", "--effect", "0.03", "--output", "json").data
     assert (found["baseline"], found["source"]) == (0.9, "the registered test metrics of v1")
