@@ -15,6 +15,8 @@ from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_recording import require_test
 
 MAX_AGE_S = 0.05
+_new_tuple = tuple.__new__
+"""Makes a named tuple in half the time its class takes."""
 _KEY_BITS = 60
 """Of the key that a request without one gets by chance."""
 
@@ -26,8 +28,7 @@ class _Route(NamedTuple):
 
     until: float
     arm_of: Callable[[str | bytes | int], str]
-    versions: dict[str, str]
-    shares: dict[str, float]
+    terms: dict[str, tuple[str, float]]
     revision: int
     prefix: str
     number: count[int]
@@ -54,8 +55,13 @@ class Router:
             ABTestNotFoundError: There is no such test.
             InvalidInputError: The key is neither text nor bytes nor a whole number.
         """
-        route = self._route(test_id)
-        return route.versions[route.arm_of(self._draw(_KEY_BITS) if key is None else key)]
+        try:
+            until, arm_of, terms, _, _, _ = self._routes[test_id]
+        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
+            until, arm_of, terms, _, _, _ = self._read(test_id)
+        if self._monotonic() >= until:
+            _, arm_of, terms, _, _, _ = self._read(test_id)
+        return terms[arm_of(self._draw(_KEY_BITS) if key is None else key)][0]
 
     def assign(self, test_id: str, key: str | bytes | int | None, request_id: str | None = None) -> Assignment:
         """Return the version that answers, with the terms on which it does.
@@ -64,10 +70,16 @@ class Router:
             ABTestNotFoundError: There is no such test.
             InvalidInputError: The key is neither text nor bytes nor a whole number, or no usable ``request_id``.
         """
-        _, arm_of, versions, shares, revision, prefix, number = self._route(test_id)
+        try:
+            until, arm_of, terms, revision, prefix, number = self._routes[test_id]
+        except (KeyError, TypeError):  # as in route(), without a call
+            until, arm_of, terms, revision, prefix, number = self._read(test_id)
+        if self._monotonic() >= until:
+            _, arm_of, terms, revision, prefix, number = self._read(test_id)
         arm = arm_of(self._draw(_KEY_BITS) if key is None else key)
+        version, share = terms[arm]
         name = f"{prefix}{next(number)}" if request_id is None else check_request_id(request_id)
-        return Assignment(versions[arm], shares[arm], revision, name, arm)
+        return _new_tuple(Assignment, (version, share, revision, name, arm))
 
     def forget(self, test: StoredTest) -> None:
         """Read a test again at its next request."""
@@ -76,13 +88,6 @@ class Router:
     def forget_all(self) -> None:
         """Read every test again: a forked child must not give out the request ids of its parent."""
         self._routes = {}
-
-    def _route(self, test_id: str) -> _Route:
-        try:
-            route = self._routes[test_id]
-        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
-            return self._read(test_id)
-        return route if self._monotonic() < route.until else self._read(test_id)
 
     def _read(self, test_id: str) -> _Route:
         until = self._monotonic() + MAX_AGE_S  # taken before the read, so the row is never older than that
@@ -96,7 +101,8 @@ class Router:
         shares = shares_of_all(test, test.shares if splits else dict.fromkeys(test.shares, 0.0))
         arm_of = assigner(ranges, int(test.salt, 16))
         versions = {**test.arms, HOLDOUT: test.arms[CONTROL]}
-        route = _Route(until, arm_of, versions, shares, test.phase, f"{self._kernel.ids.new('req')}_", count())
+        terms = {arm: (versions[arm], share) for arm, share in shares.items()}
+        route = _Route(until, arm_of, terms, test.phase, f"{self._kernel.ids.new('req')}_", count())
         self._routes[test.test_id] = route
         return route
 
