@@ -23,6 +23,7 @@ def plan(
     test: _Test = None,
     *,
     metric: Annotated[str | None, typer.Option("--metric", "-m", help="What decides.", show_default=False)] = None,
+    direction: Annotated[str | None, typer.Option(help="Of a custom metric: higher or lower is better.")] = None,
     baseline: Annotated[
         float | None, typer.Option(help="Its value in the incumbent, instead of what is known.")
     ] = None,
