@@ -29,7 +29,7 @@ from sentinelzer0.domain.identity import (
     check_label,
     check_text,
 )
-from sentinelzer0.domain.outcomes import MAX_LATENCY_MS
+from sentinelzer0.domain.outcome_values import MAX_LATENCY_MS
 from sentinelzer0.domain.scalars import plain, real, shown, truth, whole
 from sentinelzer0.errors import ConflictError, InvalidInputError, InvalidNameError
 from sentinelzer0.stats.estimators import AnyMetric, Metric, metric_named

@@ -1,48 +1,28 @@
-"""Outcomes: what one answered request says, what a label may be, how many of them add up.
+"""Outcomes: what one answered request says, and what many of them are evidence of.
 
-This module decides which outcomes are possible and what they add to the sufficient statistics. It performs no I/O.
-The laws:
+This module holds the values that recording, storing and judging share. It performs no I/O. The laws:
 
-- An outcome is checked whole before it counts; a refused one has changed nothing.
-- A label is "attack" or "benign": true, 1, "1", "true", "attack", "malicious" against false, 0, "0", "false",
-  "benign", "normal", in any case. Anything else is refused, because guessing turns into wrong recall.
-- :func:`tally` of two batches adds up to the tally of both, in any order (sums of floats up to rounding).
-- A label counts once the prediction and the outcome are known, whichever came first; a later label replaces an
-  earlier one, and the counts move with it.
+- Statistics lie in cells: one for each phase of a test, cohort of time, segment and arm. The statistics of any union
+  of cells are their sum.
+- What compares two arms compares them phase by phase: :meth:`Evidence.strata`.
+- Labels count as evidence once everything recorded with them had the time to be labelled too.
 
->>> check_label("Attack", "true_label"), check_label(0, "true_label")
-(1, 0)
+>>> evidence = Evidence((Cell(1, True, "", "A", ArmStatistics(3, 1)), Cell(2, True, "", "A", ArmStatistics(4, 0))))
+>>> evidence.arm("A").error_rate
+0.14285714285714285
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from operator import mul
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sentinelzer0.domain.scalars import plain, real, shown, truth, whole
-from sentinelzer0.errors import InvalidInputError, InvalidMetricError
-from sentinelzer0.stats.histogram import bucket_of
-
-MAX_LATENCY_MS = 1e9
-MAX_CUSTOM = 1e100
-MAX_ID = 200
-
-_POSITIVE = ("1", "true", "attack", "malicious")
-_NEGATIVE = ("0", "false", "benign", "normal")
-# True and 1.0 equal 1 and hash alike, so numbers of numeric libraries are found here too.
-_CELLS: dict[tuple[int | None, int | None], tuple[int, int, int, int]] = {
-    (1, 1): (1, 0, 0, 0),
-    (1, 0): (0, 1, 0, 0),
-    (0, 0): (0, 0, 1, 0),
-    (0, 1): (0, 0, 0, 1),
-    **dict.fromkeys(((None, None), (None, 0), (None, 1), (0, None), (1, None)), (0, 0, 0, 0)),
-}
-"""How a request with this prediction and this truth counts as tp, fp, tn, fn."""
-
-_LABELS: dict[Any, int] = {0: 0, 1: 1} | dict.fromkeys(_POSITIVE, 1) | dict.fromkeys(_NEGATIVE, 0)
+from sentinelzer0.stats.comparison import Stratum
+from sentinelzer0.stats.estimators import ArmStatistics
+from sentinelzer0.stats.histogram import LatencyHistogram
+from sentinelzer0.stats.paired import PairedStatistics
 
 
 class Outcome(NamedTuple):
@@ -50,7 +30,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         request_id: What a later label or a repeat is joined by.
-        arm: ``A`` or ``B``.
+        arm: A letter of a test, ``holdout``, or the name of a version outside any test.
         success: 1 when the request was answered, 0 when it failed or timed out.
         latency_ms: Milliseconds, failures included.
         confidence: The model's confidence, 0..1, or None.
@@ -58,6 +38,11 @@ class Outcome(NamedTuple):
         true: True label, or None while it is unknown.
         key: The unit the request was routed by, or None.
         custom: Other numbers by name.
+        segment: One of the segments of the test, ``""`` for everything else.
+        phase: The phase of the test whose shares the request was assigned by.
+        assigned: 1 when the outcome carried its assignment, so that the phase is known for certain.
+        share: The share its arm had then, when it was said.
+        slot: 0 for the answer that was served, 1, 2, … for those of shadow arms to the same request.
     """
 
     request_id: str
@@ -69,232 +54,190 @@ class Outcome(NamedTuple):
     true: int | None = None
     key: str | None = None
     custom: Mapping[str, float] = {}
+    segment: str = ""
+    phase: int = 0
+    assigned: int = 0
+    share: float | None = None
+    slot: int = 0
+
+
+class CellKey(NamedTuple):
+    """Which statistics an outcome belongs to.
+
+    Attributes:
+        phase: A period with constant shares, 1, 2, …; 0 outside any test.
+        assigned: Whether the phase is known from the outcome's assignment (1) or from the time of recording (0).
+        cohort: The bucket of time in which the outcome was recorded.
+        segment: A segment of the traffic, ``""`` for everything else.
+        arm: The arm.
+    """
+
+    phase: int
+    assigned: int
+    cohort: int
+    segment: str
+    arm: str
+
+
+class StoredOutcome(NamedTuple):
+    """What joining needs to know of an answer; no arm: a label that waits for its outcome."""
+
+    slot: int
+    arm: str | None
+    success: int | None
+    latency_ms: float | None
+    confidence: float | None
+    predicted: int | None
+    true: int | None
+    segment: str
+    phase: int
+    assigned: int
+    cohort: int
+    late: int
+
+    @property
+    def cell(self) -> CellKey:
+        """Where it counts."""
+        return CellKey(self.phase, self.assigned, self.cohort, self.segment, self.arm or "")
 
 
 class Progress(NamedTuple):
-    """How far a test has come: its status, outcomes and labels so far, and when to look next."""
+    """How far a stream of outcomes has come, and where its next outcome counts.
+
+    Attributes:
+        status: The status of its test.
+        events: Outcomes and labels so far.
+        next_look: At how many of them the statistics are looked at next.
+        phase: The phase in force.
+        cohort_s: Length of a cohort in seconds, 0 for a single one.
+        slo_ms: From how many milliseconds on an answer is slow, None when nothing was agreed.
+    """
 
     status: str
     events: int
     next_look: int
+    phase: int
+    cohort_s: float
+    slo_ms: float | None
 
 
-class StoredOutcome(NamedTuple):
-    """What joining needs to know of a request; no arm: a label that waits for its outcome."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one arm measured in one phase and segment; labels of mature cohorts only.
 
-    arm: str | None
-    predicted: int | None
-    true: int | None
-    late: int
-
-
-@dataclass(slots=True)
-class Increment:
-    """What a batch of outcomes adds to the statistics of one arm; every field adds up.
-
-    The names of the numbers are those of the columns they are added to.
+    Attributes:
+        phase: A period with constant shares, 1, 2, …; 0 outside any test.
+        assigned: Whether the outcomes carried their assignment, so that the phase is known for certain.
+        segment: A segment of the traffic, ``""`` for everything else.
+        arm: The arm.
+        statistics: The statistics; those of custom metrics are of the whole arm and phase and lie in one cell of it.
+        units: First exposures.
+        immature: Labelled requests that wait until their cohort is mature.
     """
 
-    requests: int = 0
-    failures: int = 0
-    latency_sum: float = 0.0
-    latency_sq: float = 0.0
-    latency_cu: float = 0.0
-    confidences: int = 0
-    confidence_sum: float = 0.0
-    confidence_sq: float = 0.0
-    confidence_cu: float = 0.0
-    tp: int = 0
-    fp: int = 0
-    tn: int = 0
-    fn: int = 0
-    late: int = 0
-    buckets: dict[int, int] = field(default_factory=dict)
-    custom: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-
-    @property
-    def labelled(self) -> int:
-        """Requests with a prediction and a label."""
-        return self.tp + self.fp + self.tn + self.fn
-
-    def add_label(self, predicted: int | None, true: int | None, sign: int = 1) -> None:
-        """Count a labelled request in its cell, or take it out again with ``sign=-1``."""
-        tp, fp, tn, fn = _CELLS[predicted, true]
-        self.tp += sign * tp
-        self.fp += sign * fp
-        self.tn += sign * tn
-        self.fn += sign * fn
-
-    def move_label(self, predicted: int | None, before: int | None, after: int) -> bool:
-        """Count a request under another true label and return whether that changed anything."""
-        if predicted is None or before == after:
-            return False
-        self.add_label(predicted, before, -1)
-        self.add_label(predicted, after)
-        return True
+    phase: int
+    assigned: bool
+    segment: str
+    arm: str
+    statistics: ArmStatistics
+    units: int = 0
+    immature: int = 0
 
 
-def numbers_of(outcome: Outcome) -> tuple[float, ...]:
-    """Return what one outcome adds to the numbers of an :class:`Increment`, in their order."""
-    _, _, success, latency, confidence, predicted, true, _, _ = outcome
-    square = latency * latency
-    cell = _CELLS[predicted, true]
-    if confidence is None:
-        return (1, 1 - success, latency, square, square * latency, 0, 0.0, 0.0, 0.0, *cell, 0)
-    sure = confidence * confidence
-    return (1, 1 - success, latency, square, square * latency, 1, confidence, sure, sure * confidence, *cell, 0)
+@dataclass(frozen=True, slots=True)
+class PairCell:
+    """The requests of one phase and segment that both the control and one challenger answered (shadow mode).
 
-
-def tally(outcomes: Iterable[Outcome]) -> dict[str, Increment]:
-    """Return what outcomes add to the statistics, by arm: the sums of :func:`numbers_of`."""
-    by_arm: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        by_arm.setdefault(outcome[1], []).append(outcome)
-    return {arm: _tally(of_arm) for arm, of_arm in by_arm.items()}
-
-
-def _tally(outcomes: list[Outcome]) -> Increment:
-    latencies = [outcome[3] for outcome in outcomes]
-    squares = [latency * latency for latency in latencies]
-    sure = [outcome[4] for outcome in outcomes if outcome[4] is not None]
-    cells = Counter([outcome[5:7] for outcome in outcomes])
-    custom: dict[str, tuple[int, float, float]] = {}
-    for outcome in outcomes:
-        if outcome[8]:
-            for name, value in outcome[8].items():
-                count, total, total_sq = custom.get(name, (0, 0.0, 0.0))
-                custom[name] = (count + 1, total + value, total_sq + value * value)
-    return Increment(
-        requests=len(outcomes),
-        failures=len(outcomes) - sum([outcome[2] for outcome in outcomes]),
-        latency_sum=sum(latencies),
-        latency_sq=sum(squares),
-        latency_cu=sum(map(mul, squares, latencies)),
-        confidences=len(sure),
-        confidence_sum=sum(sure),
-        confidence_sq=sum(map(mul, sure, sure)),
-        confidence_cu=sum([confidence * confidence * confidence for confidence in sure]),
-        tp=cells[1, 1],
-        fp=cells[1, 0],
-        tn=cells[0, 0],
-        fn=cells[0, 1],
-        buckets=dict(Counter(map(bucket_of, latencies))),
-        custom=custom,
-    )
-
-
-def check_label(value: Any, what: str) -> int | None:
-    """Return 1 for an attack, 0 for a benign request, None for None.
-
-    Args:
-        value: A truth value, 0 or 1, or one of the words of the module's second law.
-        what: Which label, for the message.
-
-    Raises:
-        InvalidInputError: Anything else.
+    Attributes:
+        phase: The phase.
+        segment: The segment.
+        arm: The challenger.
+        statistics: What the pairs say; labels of mature cohorts only.
     """
-    if value is None:
-        return None
-    try:
-        found = _LABELS.get(value)
-    except TypeError:
-        found = None
-    if found is None and isinstance(value, str):
-        found = _LABELS.get(value.strip().lower())
-    if found is None:
-        raise InvalidInputError(
-            f"{what} is {shown(value)}, which is neither an attack nor benign.",
-            hint="Use True or False, 1 or 0, or the words attack, malicious, benign, normal.",
-        )
-    return found
+
+    phase: int
+    segment: str
+    arm: str
+    statistics: PairedStatistics
 
 
-def check_request_id(value: Any) -> str:
-    """Return a request id.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that was measured in one stream of outcomes.
 
-    Raises:
-        InvalidInputError: Not text of 1 to 200 characters, or text no database keeps.
+    Attributes:
+        cells: What the arms measured.
+        pairs: What arms measured on the same requests.
+        histograms: Latencies by arm; empty when only inference was asked for.
+        late: By arm, outcomes that came after the end and count nowhere else.
+        relabelled: How often a label was replaced by one that contradicts it; the last one counts.
+        pruned: Raw outcomes that were deleted; the statistics still contain them.
+        events: Outcomes and labels so far.
     """
-    if isinstance(value, str):
-        text = plain(value)
-        if 0 < len(text) <= MAX_ID and (text.isascii() or _storable(text)) and "\0" not in text:
-            return text
-    raise InvalidInputError(f"request_id is {shown(value)}.", hint=f"Use text of 1 to {MAX_ID} characters.")
+
+    cells: tuple[Cell, ...] = ()
+    pairs: tuple[PairCell, ...] = ()
+    histograms: Mapping[str, LatencyHistogram] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
+    relabelled: int = 0
+    pruned: int = 0
+    events: int = 0
+
+    def arm(self, letter: str, segment: str | None = None) -> ArmStatistics:
+        """Return the statistics of an arm over all phases, with its latencies if they were read.
+
+        Args:
+            letter: The arm.
+            segment: One segment, without custom metrics and latencies, which are kept by arm; None for all.
+        """
+        total = self._sum(letter, None, segment)
+        if segment is None and letter in self.histograms:
+            return replace(total, histogram=self.histograms[letter])
+        return total
+
+    def strata(self, challenger: str, segment: str | None = None, control: str = "A") -> list[Stratum]:
+        """Return the control and a challenger phase by phase, oldest phase first.
+
+        Args:
+            challenger: The arm that is compared with the control.
+            segment: One segment; None for all.
+            control: The arm it is compared with.
+        """
+        arms = (control, challenger)
+        phases = sorted({cell.phase for cell in self.cells if cell.arm in arms})
+        return [Stratum(self._sum(control, p, segment), self._sum(challenger, p, segment)) for p in phases]
+
+    def units(self, letter: str, phase: int | None = None) -> int:
+        """Return how many units an arm was shown to first, in all phases or in one."""
+        return sum(cell.units for cell in self.cells if cell.arm == letter and phase in {None, cell.phase})
+
+    def immature(self, letter: str) -> int:
+        """Return how many labelled requests of an arm wait until their cohort is mature."""
+        return sum(cell.immature for cell in self.cells if cell.arm == letter)
+
+    def _sum(self, letter: str, phase: int | None, segment: str | None) -> ArmStatistics:
+        found = [
+            cell.statistics
+            for cell in self.cells
+            if cell.arm == letter and phase in {None, cell.phase} and segment in {None, cell.segment}
+        ]
+        if segment is not None:
+            found = [replace(statistics, custom={}) for statistics in found]
+        return sum(found[1:], found[0]) if found else ArmStatistics()
 
 
-def check_latency(value: Any) -> float:
-    """Return milliseconds.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was read off the evidence at one point of a test.
 
-    Raises:
-        InvalidMetricError: Not a number, negative, NaN, or longer than eleven days.
+    Attributes:
+        events: Outcomes and labels up to it.
+        at: When.
+        decision: What the evidence carried then, or None.
+        readings: The readings, JSON values.
     """
-    if type(value) is not float:
-        value = _number(value, "latency_ms")
-    if 0.0 <= value <= MAX_LATENCY_MS:
-        return value  # type: ignore[no-any-return]
-    raise InvalidMetricError(f"latency_ms is {value}.", hint=f"Pass milliseconds from 0 to {MAX_LATENCY_MS:.0e}.")
 
-
-def check_confidence(value: Any) -> float | None:
-    """Return a confidence, or None for None.
-
-    Raises:
-        InvalidMetricError: Not a number from 0 to 1.
-    """
-    if value is None:
-        return None
-    if type(value) is not float:
-        value = _number(value, "confidence")
-    if 0.0 <= value <= 1.0:
-        return value  # type: ignore[no-any-return]
-    raise InvalidMetricError(f"confidence is {value}.", hint="A confidence is a number from 0 to 1.")
-
-
-def check_success(value: Any) -> int:
-    """Return 1 for a success and 0 for a failure.
-
-    Raises:
-        InvalidInputError: Not a truth value.
-    """
-    if value is True:
-        return 1
-    if value is False:
-        return 0
-    answer = whole(value) if truth(value) is None else int(value)
-    if answer in (0, 1):
-        return answer
-    raise InvalidInputError(f"success is {shown(value)}.", hint="Pass True or False.")
-
-
-def check_custom(values: Any) -> Mapping[str, float]:
-    """Return custom metrics as finite numbers by name.
-
-    Raises:
-        InvalidMetricError: Not a mapping of text to finite numbers below 1e100 in size.
-    """
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise InvalidMetricError(f"custom_metrics is {shown(values)}.", hint='Write custom_metrics={"name": 1.0}.')
-    checked: dict[str, float] = {}
-    for name, value in values.items():
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_ID or "\0" in name or not _storable(name):
-            raise InvalidMetricError(f"A custom metric is named {shown(name)}.", hint="Its name is text.")
-        number = _number(value, f"custom_metrics[{name!r}]")
-        if not -MAX_CUSTOM <= number <= MAX_CUSTOM:
-            raise InvalidMetricError(
-                f"custom_metrics[{name!r}] is {number}.", hint="Leave a metric out when it could not be computed."
-            )
-        checked[plain(name)] = number
-    return checked
-
-
-def _number(value: Any, what: str) -> float:
-    number = real(value)
-    if number is None:
-        raise InvalidMetricError(f"{what} is {shown(value)}, which is not a number.")
-    return number
-
-
-def _storable(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    events: int
+    at: datetime
+    decision: str | None
+    readings: Mapping[str, Any]

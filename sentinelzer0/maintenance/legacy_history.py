@@ -16,13 +16,13 @@ from typing import Any
 from sentinelzer0.domain.ab_design import new_test
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, comparison_of, decided, with_new_phase
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor, check_label, subject_of_version
-from sentinelzer0.domain.outcomes import Increment
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackStrategy
 from sentinelzer0.domain.scalars import real, shown
+from sentinelzer0.domain.tallies import Increment
 from sentinelzer0.errors import InvalidInputError, SentinelError
 from sentinelzer0.kernel import Kernel, Transaction, random_salt
 from sentinelzer0.maintenance.legacy_files import Facts, LegacyDirectory
-from sentinelzer0.maintenance.measurement_checks import IMPORTED, totals_of
+from sentinelzer0.maintenance.measurement_checks import IMPORTED, imported_cells, totals_of
 
 IMPORT_ROLLBACK = "legacy:rollback:import"
 MAX_COUNT = 10**15
@@ -154,12 +154,12 @@ def _add_test(tx: Transaction, test: StoredTest, totals: dict[str, Increment], f
     if test.status is TestStatus.RUNNING:
         remarks.append("Requests are assigned anew: version 3.3 did not assign by key.")
     tx.ab_tests.add(test)
-    rows = tx.ab_tests.outcomes
-    rows.add(test.test_id, totals)
     events = sum(arm.requests for arm in totals.values())
-    rows.advance(test.test_id, events)
+    tx.cells.add(test.test_id, imported_cells(totals))
+    tx.streams.advance(test.test_id, events)
     # The verdict is what the evidence carries; what version 3.3 concluded is a remark.
-    a, b = rows.look(test.test_id)
+    evidence = tx.cells.evidence(test.test_id, None)
+    a, b = evidence.arm("A"), evidence.arm("B")
     judged = replace(test, warnings=remarks)
     if test.status.is_over:
         at = test.ended_at or tx.now
@@ -199,6 +199,7 @@ def _totals(facts: Facts, name: str) -> Increment:
     return Increment(
         requests=total,
         failures=failed,
+        units=total,
         latency_sum=latency * total,
         latency_sq=2 * latency**2 * total,  # of an exponential distribution: as wide as its mean
         latency_cu=6 * latency**3 * total,

@@ -267,8 +267,8 @@ def _restore_totals(kernel: Kernel, result: Rebuilt, actor: str | Actor) -> None
         for test_id in tx.ab_tests.ids():
             totals = imported_totals(tx, test_id)
             if totals:
-                tx.ab_tests.outcomes.add(test_id, totals)
-                tx.ab_tests.outcomes.advance(test_id, sum(arm.requests for arm in totals.values()))
+                tx.cells.add(test_id, totals)
+                tx.streams.advance(test_id, sum(arm.requests for arm in totals.values()))
             else:
                 lost.append(test_id)
     if lost:

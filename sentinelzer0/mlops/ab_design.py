@@ -15,7 +15,8 @@ from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader, disk_errors, random_salt
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
-from sentinelzer0.mlops import ab_recording as recording
+from sentinelzer0.mlops.ab_judging import readings_of
+from sentinelzer0.mlops.ab_lookup import find_test
 from sentinelzer0.mlops.ab_planning import plan_for
 from sentinelzer0.mlops.ab_publishing import opened_for, write_results
 from sentinelzer0.mlops.ab_routing import Router
@@ -239,7 +240,7 @@ class ABTestDesigns:
     def get_test(self, test_id: str) -> ABTest | None:
         """Return a test as it now is, or None."""
         with self.kernel.read() as view:
-            test = recording.find_test(view, test_id)
+            test = find_test(view, test_id)
             return None if test is None else snapshot(view, test)
 
     def list_tests(self, status: TestStatus | str | None = None) -> list[ABTest]:
@@ -270,4 +271,4 @@ class ABTestDesigns:
 
 def snapshot(view: Reader, test: StoredTest) -> ABTest:
     """Return a test and what it measured as users see them."""
-    return public_test(test, *view.ab_tests.outcomes.read(test.test_id))
+    return public_test(test, *readings_of(view, test.test_id))

@@ -8,7 +8,7 @@ from datetime import datetime
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_lifecycle import samples_of
-from sentinelzer0.mlops.ab_recording import require_test
+from sentinelzer0.mlops.ab_lookup import require_test
 
 MAX_AGE_S = 0.05
 

@@ -19,7 +19,8 @@ from sentinelzer0.errors import GateFailedError, RefusedError
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops import ab_deployment as traffic
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.ab_recording import require_test, with_verdict
+from sentinelzer0.mlops.ab_judging import arms_of, with_verdict
+from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 
 CREATE = "ab_test:design:create"
 EDIT = "ab_test:design:edit"
@@ -189,7 +190,7 @@ def end_if_due(kernel: Kernel, test_id: str) -> StoredTest | None:
 
 def samples_of(view: Reader, test: StoredTest) -> int:
     """Return how many outcomes a test has."""
-    return sum(arm.requests for arm in view.ab_tests.outcomes.look(test.test_id))
+    return sum(cell.statistics.requests for cell in evidence_of(view, test.test_id, histograms=False).cells)
 
 
 def _reason_to_end(view: Reader, test: StoredTest, now: datetime) -> str | None:
@@ -198,9 +199,8 @@ def _reason_to_end(view: Reader, test: StoredTest, now: datetime) -> str | None:
 
 def _complete(tx: Transaction, test: StoredTest, *, force: bool, why: str = "") -> StoredTest:
     test = moved(test, "complete", tx.now)
-    rows = tx.ab_tests.outcomes
-    rows.set_status(test.test_id, test.status.value)  # from here on nobody can add to what is read next
-    counts = [arm.requests for arm in rows.look(test.test_id)]
+    tx.streams.set_status(test.test_id, test.status.value)  # from here on nobody can add to what is read next
+    counts = [arm.requests for arm in arms_of(evidence_of(tx, test.test_id, histograms=False))]
     if min(counts) < test.min_samples and not force:
         raise GateFailedError(
             f"The test {test.test_name!r} has {counts[0]} outcomes of {test.model_a} and {counts[1]} of "

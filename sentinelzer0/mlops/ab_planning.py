@@ -19,7 +19,7 @@ from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION
 from sentinelzer0.domain.scalars import real, shown
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
-from sentinelzer0.mlops.ab_recording import require_test
+from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Metric, counts_of, metric_named, moments_of
 from sentinelzer0.stats.plan_words import duration
@@ -220,8 +220,9 @@ def _challenger(test: StoredTest, version: str | None) -> str:
 
 
 def _seen(view: Reader, test: StoredTest, letter: str) -> _Seen:
-    a, b = view.ab_tests.outcomes.look(test.test_id)
-    return _Seen([Stratum(a, b)] if letter == "B" else [], a.requests + b.requests)
+    evidence = evidence_of(view, test.test_id, histograms=False)
+    requests = sum(cell.statistics.requests for cell in evidence.cells)
+    return _Seen(evidence.strata(letter) if requests else [], requests)
 
 
 def _baseline(

@@ -9,8 +9,9 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.kernel import Kernel, check_path, write_json, write_text
+from sentinelzer0.mlops.ab_judging import REACH, readings_of
 from sentinelzer0.mlops.ab_lifecycle import ACTIONS
-from sentinelzer0.mlops.ab_recording import REACH, require_test
+from sentinelzer0.mlops.ab_lookup import require_test
 from sentinelzer0.mlops.ab_report import html_report
 from sentinelzer0.mlops.ab_results import results_of
 from sentinelzer0.mlops.ab_values import public_test
@@ -36,7 +37,7 @@ def write_results(kernel: Kernel, test_id: str) -> Path:
     path = kernel.layout.ab_tests / f"{test_id}.json"
     with kernel.read() as view:
         test = require_test(view, test_id)
-        a, b = view.ab_tests.outcomes.read(test_id)
+        a, b = readings_of(view, test_id)
     content = {"format": FORMAT, "test": public_test(test, a, b).to_dict(), "results": results_of(test, a, b)}
     try:
         write_json(path, content)
@@ -70,7 +71,7 @@ def publish_verdict(
     if tracker is None:
         return
     with kernel.read() as view:
-        results = results_of(test, *view.ab_tests.outcomes.read(test.test_id))
+        results = results_of(test, *readings_of(view, test.test_id))
     report = kernel.layout.ab_tests / f"{test.test_id}.html"
     try:
         write_text(report, html_report(kernel, test.test_id, results))

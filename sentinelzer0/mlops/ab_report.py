@@ -12,7 +12,8 @@ from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.identity import subject_of_test
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
-from sentinelzer0.mlops.ab_recording import require_test
+from sentinelzer0.mlops.ab_judging import arms_at, arms_of
+from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.mlops.ab_report_text import json_report, markdown_report
 from sentinelzer0.mlops.ab_results import comparisons
 from sentinelzer0.reports import Event, IntervalChart, render
@@ -121,9 +122,12 @@ def settings_of(test: StoredTest) -> dict[str, Any]:
 
 def _looks(view: Reader, test: StoredTest) -> list[dict[str, Any]]:
     """Return the looks at a test, the last one as of now."""
-    rows = view.ab_tests.outcomes
-    last = Look(rows.events(test.test_id), view.now, None, *rows.look(test.test_id))
-    kept = [look for look in view.ab_tests.looks.all(test.test_id) if look.events < last.events]
+    evidence = evidence_of(view, test.test_id, histograms=False)
+    last = Look(evidence.events, view.now, None, *arms_of(evidence))
+    looks = [
+        Look(look.events, look.at, look.decision, *arms_at(look)) for look in view.ab_tests.looks.all(test.test_id)
+    ]
+    kept = [look for look in looks if look.events < last.events]
     return [_readings(test, look) for look in (*kept, last)]
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus, shares_of_all
 from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, Assignment, assigner, first_ranges
-from sentinelzer0.domain.outcomes import check_request_id
+from sentinelzer0.domain.outcome_values import check_request_id
 from sentinelzer0.kernel import Kernel
-from sentinelzer0.mlops.ab_recording import require_test
+from sentinelzer0.mlops.ab_lookup import require_test
 
 MAX_AGE_S = 0.05
 _new_tuple = tuple.__new__

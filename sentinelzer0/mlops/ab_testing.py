@@ -17,18 +17,23 @@ from typing import Any
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.domain.assignment import Assignment
 from sentinelzer0.domain.guardrails import Guardrail
-from sentinelzer0.domain.outcomes import Outcome, check_label, check_request_id
-from sentinelzer0.errors import InvalidInputError, RefusedError, SentinelError, WorkspaceError
+from sentinelzer0.domain.outcome_values import check_request_id
+from sentinelzer0.domain.outcomes import Outcome
+from sentinelzer0.errors import RefusedError, SentinelError, WorkspaceError
 from sentinelzer0.kernel import Kernel, check_path, disk_errors, write_text
+from sentinelzer0.mlops import ab_judging as judging
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
-from sentinelzer0.mlops import ab_recording as recording
+from sentinelzer0.mlops import outcome_recording as recording
 from sentinelzer0.mlops.ab_ending import Endings
+from sentinelzer0.mlops.ab_lookup import require_test
 from sentinelzer0.mlops.ab_publishing import publish_verdict
-from sentinelzer0.mlops.ab_recording import Recorded
 from sentinelzer0.mlops.ab_report import format_of, report_text
 from sentinelzer0.mlops.ab_results import results_of
+from sentinelzer0.mlops.ab_streams import Streams
 from sentinelzer0.mlops.ab_traffic import ABTestTraffic
 from sentinelzer0.mlops.ab_values import ABTest, TestMetrics
+from sentinelzer0.mlops.outcome_intake import checked, checked_labels, checked_rows, required_label
+from sentinelzer0.mlops.outcome_recording import Recorded
 from sentinelzer0.mlops.recorder import Recorder
 from sentinelzer0.mlops.tracking import Tracker
 
@@ -60,7 +65,7 @@ class ABTestManager(ABTestTraffic):
     ) -> None:
         super().__init__(tests_dir, kernel=kernel, tracker=tracker)
         self._endings = Endings(self.kernel)
-        self._arms: dict[str, dict[str, str]] = {}
+        self._streams = Streams(self.kernel)
 
     def complete_test(self, test_id: str, force: bool = False, *, completed_by: str = "system") -> dict[str, Any]:
         """End a test and declare the winner its evidence carries, or none.
@@ -97,6 +102,8 @@ class ABTestManager(ABTestTraffic):
         *,
         request_id: str | None = None,
         key: str | bytes | int | None = None,
+        assignment: Assignment | Mapping[str, Any] | None = None,
+        segment: str | None = None,
     ) -> Recorded:
         """Record the outcome of one request; it survives ``kill -9`` when this returns.
 
@@ -115,6 +122,9 @@ class ABTestManager(ABTestTraffic):
             custom_metrics: Other finite numbers by name; their means are reported.
             request_id: What a repeat or a later label is recognised by; made up when left out, and returned.
             key: The key it was routed by, kept with the outcome.
+            assignment: What :meth:`assign` answered, or the same as a mapping; its request id counts unless another
+                is given.
+            segment: One of the segments of the test; any other name counts as none.
 
         Raises:
             ABTestNotFoundError: There is no such test.
@@ -122,9 +132,10 @@ class ABTestManager(ABTestTraffic):
             IllegalTransitionError: The test was not started; the refusal is on record.
             ConflictError: The request was recorded for the other arm; the refusal is on record.
         """
-        outcome = recording.checked(
+        stream = self._streams.of(test_id)
+        outcome = checked(
             self.kernel,
-            self._arms_of(test_id),
+            stream,
             model_version,
             success,
             latency_ms,
@@ -134,8 +145,10 @@ class ABTestManager(ABTestTraffic):
             custom_metrics,
             request_id,
             key,
+            assignment,
+            segment,
         )
-        return self._recorded(test_id, (outcome,))
+        return self._recorded(test_id, stream, (outcome,))
 
     def record_results(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
         """Record many outcomes in one transaction: all of them or, when one is not possible, none.
@@ -143,15 +156,15 @@ class ABTestManager(ABTestTraffic):
         Args:
             test_id: The test.
             rows: Mappings with the argument names of :meth:`record_result`; ``model_version``, ``success`` and
-                ``latency_ms`` are needed.
+                ``latency_ms`` are needed. Instead of an ``assignment`` a row may hold its ``revision`` and ``share``.
 
         Raises:
             InvalidInputError: A row is not possible; the message names it, counted from 0.
             RefusedError: As for :meth:`record_result`.
             ABTestNotFoundError: There is no such test.
         """
-        outcomes = recording.checked_rows(self.kernel, self._arms_of(test_id), rows)
-        return self._recorded(test_id, outcomes)
+        stream = self._streams.of(test_id)
+        return self._recorded(test_id, stream, checked_rows(self.kernel, stream, rows))
 
     def record_label(self, test_id: str, request_id: str, true_label: Any) -> Recorded:
         """Record the true label of a request, before or after its outcome; a later label replaces an earlier one.
@@ -166,26 +179,23 @@ class ABTestManager(ABTestTraffic):
             InvalidInputError: No label, or no usable ``request_id``.
             IllegalTransitionError: The test was not started; the refusal is on record.
         """
-        label = check_label(true_label, "true_label")
-        if label is None:
-            raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
-        self._arms_of(test_id)  # a test of that name exists
-        return self._latching(test_id, *recording.label(self.kernel, test_id, check_request_id(request_id), label))
+        label = (check_request_id(request_id), required_label(true_label))
+        return self._latching(test_id, *recording.label(self.kernel, self._streams.of(test_id), (label,)))
 
-    def record_labels(self, test_id: str, rows: Iterable[Mapping[str, Any]]) -> Recorded:
-        """Record many true labels: all of them or, when one is not possible, none.
+    def record_labels(self, test_id: str, rows: Iterable[Mapping[str, Any] | tuple[str, Any]]) -> Recorded:
+        """Record many true labels in one transaction: all of them or, when one is not possible, none.
 
         Args:
             test_id: The test.
-            rows: Mappings with ``request_id`` and ``true_label``.
+            rows: Mappings with ``request_id`` and ``true_label``, or pairs of both.
 
         Raises:
             InvalidInputError: A row is not possible; the message names it, counted from 0.
             ABTestNotFoundError: There is no such test.
             IllegalTransitionError: The test was not started; the refusal is on record.
         """
-        done = [self.record_label(test_id, row["request_id"], row["true_label"]) for row in rows]
-        return Recorded(labelled=sum(one.labelled for one in done), late=sum(one.late for one in done))
+        labels = checked_labels(rows)
+        return self._latching(test_id, *recording.label(self.kernel, self._streams.of(test_id), labels))
 
     def recorder(self, test_id: str, **options: Any) -> Recorder:
         """Return a recorder that takes outcomes and labels of a test in a microsecond and writes them in batches.
@@ -199,7 +209,7 @@ class ABTestManager(ABTestTraffic):
             ABTestNotFoundError: There is no such test.
             InvalidInputError: An option is not possible.
         """
-        self._arms_of(test_id)  # a test of that name exists
+        self._streams.of(test_id)  # a test of that name exists
         return Recorder(partial(self.record_results, test_id), partial(self.record_labels, test_id), **options)
 
     def get_test_results(self, test_id: str) -> dict[str, Any]:
@@ -214,12 +224,12 @@ class ABTestManager(ABTestTraffic):
         Raises:
             ABTestNotFoundError: There is no such test.
         """
-        if recording.carries_new_verdict(self.kernel, test_id):
+        if judging.carries_new_verdict(self.kernel, test_id):
             self._latch(test_id, on_the_way=False)
         self._end_if_due(test_id, on_the_way=False)
         with self.kernel.read() as view:
-            test = recording.require_test(view, test_id)
-            return results_of(test, *view.ab_tests.outcomes.read(test_id))
+            test = require_test(view, test_id)
+            return results_of(test, *judging.readings_of(view, test_id))
 
     def report(self, test_id: str, path: str | os.PathLike[str], form: str = "") -> Path:
         """Write the report of a test: for people as HTML or Markdown, for programs as JSON; it needs no network.
@@ -240,27 +250,15 @@ class ABTestManager(ABTestTraffic):
             write_text(target, text)
         return target
 
-    def _arms_of(self, test_id: str) -> dict[str, str]:
-        """Return the arms by version, which stand once a test was started."""
-        try:
-            return self._arms[test_id]
-        except (KeyError, TypeError):  # not read yet, or nothing that could be a name
-            with self.kernel.read() as view:
-                test = recording.require_test(view, test_id)
-        arms = {version: letter for letter, version in test.arms.items()}
-        if test.status is not TestStatus.SETUP:
-            self._arms[test.test_id] = arms
-        return arms
-
     def _changed(self, test: StoredTest) -> ABTest:
         self._endings.forget(test)
         return super()._changed(test)
 
-    def _recorded(self, test_id: str, outcomes: Sequence[Outcome]) -> Recorded:
+    def _recorded(self, test_id: str, stream: recording.Stream, outcomes: Sequence[Outcome]) -> Recorded:
         """Record outcomes, and end the test when they or its deadline make it due; what comes after is late."""
         if self._endings.past_deadline(test_id):
             self._end_if_due(test_id, on_the_way=True)
-        recorded = self._latching(test_id, *recording.record(self.kernel, test_id, outcomes))
+        recorded = self._latching(test_id, *recording.record(self.kernel, stream, outcomes))
         if self._endings.spent(test_id, recorded.counted):
             self._end_if_due(test_id, on_the_way=True)
         return recorded
@@ -278,7 +276,7 @@ class ABTestManager(ABTestTraffic):
             publish_verdict(self.kernel, self._tracker, test, kind, in_background=on_the_way)
 
     def _latch(self, test_id: str, *, on_the_way: bool) -> None:
-        test = recording.latch(self.kernel, test_id)
+        test = judging.latch(self.kernel, test_id)
         if test is not None:
             publish_verdict(self.kernel, self._tracker, test, in_background=on_the_way)
             self._end_if_due(test_id, on_the_way=on_the_way)

@@ -1,4 +1,4 @@
-"""A/B tests in SQL: the tests themselves; what was measured lies in :mod:`sentinelzer0.storage.ab_outcomes`."""
+"""A/B tests in SQL: the tests themselves; what was measured lies in :mod:`sentinelzer0.storage.outcome_cells`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select
 
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, moved
+from sentinelzer0.domain.tallies import COHORTS_PER_WINDOW
 from sentinelzer0.errors import ConflictError, InUseError
 from sentinelzer0.storage.ab_looks import ABLookRows
-from sentinelzer0.storage.ab_outcomes import ABOutcomeRows
 from sentinelzer0.storage.codec import Codec
 from sentinelzer0.storage.database import Connection, Statement
+from sentinelzer0.storage.outcome_streams import StreamRows
 from sentinelzer0.storage.schema import ab_tests
 
 CODEC = Codec(StoredTest, ab_tests)
@@ -40,11 +41,6 @@ class ABTestRows:
         self._put = put
 
     @property
-    def outcomes(self) -> ABOutcomeRows:
-        """What was measured."""
-        return ABOutcomeRows(self._connection)
-
-    @property
     def looks(self) -> ABLookRows:
         """The looks at what was measured."""
         return ABLookRows(self._connection)
@@ -68,14 +64,18 @@ class ABTestRows:
         return [CODEC.decode(row) for row in rows]
 
     def add(self, test: StoredTest) -> None:
-        """Store a new test and its empty statistics."""
+        """Store a new test, and begin the stream of its outcomes."""
         self._put(CODEC, test)
-        self.outcomes.create(test.test_id, test.status.value)
+        self.begin_outcomes(test)
 
     def put(self, test: StoredTest) -> None:
         """Store a changed test; outcomes that are not yet counted wait until this transaction ends."""
-        self.outcomes.set_status(test.test_id, test.status.value)
+        StreamRows(self._connection).follow(test.test_id, test.status.value, **_terms(test))
         self._put(CODEC, test)
+
+    def begin_outcomes(self, test: StoredTest) -> None:
+        """Begin the stream of a test's outcomes; one that exists stays as it is."""
+        StreamRows(self._connection).create(test.test_id, test.status.value, **_terms(test))
 
     def cancel_open_tests(self, model: str, environment: str, now: datetime) -> list[StoredTest]:
         """Cancel the running and paused tests bound to a deployment whose traffic goes elsewhere; the caller records it.
@@ -111,3 +111,12 @@ class ABTestRows:
                 raise InUseError(
                     f"{version} is part of the A/B test {test.test_name!r} ({test.test_id}).", hint="Cancel it first."
                 )
+
+
+def _terms(test: StoredTest) -> dict[str, Any]:
+    """Return on what terms outcomes are counted."""
+    return {
+        "phase": test.phase,
+        "cohort_s": test.label_window_s / COHORTS_PER_WINDOW,
+        "slo_ms": test.latency_slo_ms,
+    }

@@ -22,7 +22,7 @@ from sqlalchemy import (
     column,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 
 metadata = MetaData()
 
@@ -242,18 +242,36 @@ ab_tests = Table(
     Index("ab_tests_open", "model", "environment", "status"),
 )
 
-# How far each test has come. Recording locks this row first, so one test's outcomes are counted one at a time.
-ab_progress = Table(
-    "ab_progress", metadata, _text("test_id", key=True), _text("status"), _int("events"), _int("next_look")
+# How far each stream of outcomes has come: a test's, or "production/<model>". Recording locks this row first, so the
+# outcomes of one stream are counted one at a time.
+outcome_streams = Table(
+    "outcome_streams",
+    metadata,
+    _text("stream", key=True),
+    _text("status"),
+    _int("events"),
+    _int("next_look"),
+    _int("phase"),
+    _real("cohort_s"),
+    _real("slo_ms", null=True),
+    _int("relabelled"),
+    _int("pruned"),
+    _json("running"),
 )
 
-ab_arms = Table(
-    "ab_arms",
+outcome_cells = Table(
+    "outcome_cells",
     metadata,
-    _text("test_id", key=True),
+    _text("stream", key=True),
+    _int("phase", key=True),
+    _int("assigned", key=True),
+    _int("cohort", key=True),
+    _text("segment", key=True),
     _text("arm", key=True),
     _int("requests"),
     _int("failures"),
+    _int("slow"),
+    _int("units"),
     _real("latency_sum"),
     _real("latency_sq"),
     _real("latency_cu"),
@@ -269,54 +287,96 @@ ab_arms = Table(
     sqlite_with_rowid=False,
 )
 
-ab_custom = Table(
-    "ab_custom",
+outcome_custom = Table(
+    "outcome_custom",
     metadata,
-    _text("test_id", key=True),
+    _text("stream", key=True),
+    _int("phase", key=True),
     _text("arm", key=True),
     _text("metric", key=True),
     _int("samples"),
     _real("total"),
     _real("total_sq"),
+    _real("total_cu"),
     sqlite_with_rowid=False,
 )
 
-ab_latency = Table(
-    "ab_latency",
+outcome_latency = Table(
+    "outcome_latency",
     metadata,
-    _text("test_id", key=True),
+    _text("stream", key=True),
     _text("arm", key=True),
     _int("bucket", key=True),
     _int("requests"),
     sqlite_with_rowid=False,
 )
 
-# Read only to join a label or to recognise a repeat. No arm: a label that came before its outcome.
-ab_outcomes = Table(
-    "ab_outcomes",
+# Read only to join a label or to recognise a repeat. No arm: a label that came before its outcome. The columns from
+# request_id to slot stand in the order of domain.outcomes.Outcome.
+outcomes = Table(
+    "outcomes",
     metadata,
-    _text("test_id", key=True),
-    _text("request_id", key=True),
+    _text("stream"),
+    _text("request_id"),
     _text("arm", null=True),
-    _text("recorded_at"),
     Column("success", Integer),
     _real("latency_ms", null=True),
     _real("confidence", null=True),
     Column("predicted_label", Integer),
     Column("true_label", Integer),
     _text("unit", null=True),
+    _text("segment"),
+    _int("phase"),
+    Column("assigned", Integer, nullable=False),
+    _real("share", null=True),
+    Column("slot", Integer, nullable=False),
+    _text("recorded_at"),
+    _int("cohort"),
     Column("late", Integer, nullable=False),
+    _text("custom", null=True),
+    PrimaryKeyConstraint("stream", "request_id", "slot"),
     sqlite_with_rowid=False,
 )
 
-ab_trajectory = Table(
-    "ab_trajectory",
+outcome_units = Table(
+    "outcome_units", metadata, _text("stream", key=True), _text("unit", key=True), sqlite_with_rowid=False
+)
+
+outcome_pairs = Table(
+    "outcome_pairs",
+    metadata,
+    _text("stream", key=True),
+    _int("phase", key=True),
+    _int("cohort", key=True),
+    _text("segment", key=True),
+    _text("arm", key=True),
+    _int("pairs"),
+    _int("both_failed"),
+    _int("only_a_failed"),
+    _int("only_b_failed"),
+    _int("both_slow"),
+    _int("only_a_slow"),
+    _int("only_b_slow"),
+    _real("latency_sum"),
+    _real("latency_sq"),
+    _real("latency_cu"),
+    _int("confidences"),
+    _real("confidence_sum"),
+    _real("confidence_sq"),
+    _real("confidence_cu"),
+    *(_int(f"joint_{cell}") for cell in range(8)),
+    sqlite_with_rowid=False,
+)
+
+# The looks at a test on a geometric grid: what was read off the statistics then, and the decision if one was due.
+ab_looks = Table(
+    "ab_looks",
     metadata,
     _text("test_id", key=True),
     _int("events", key=True),
     _text("recorded_at"),
-    _text("winner", null=True),
-    _json("arms"),
+    _text("decision", null=True),
+    _json("readings"),
 )
 
 rollbacks = Table(

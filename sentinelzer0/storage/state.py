@@ -11,7 +11,6 @@ from sentinelzer0.domain.audit import StateKey
 from sentinelzer0.domain.canonical_json import dumps as canonical_dumps
 from sentinelzer0.domain.versions import Version
 from sentinelzer0.storage import ab_tests, deployments, registry, rollbacks, versions
-from sentinelzer0.storage.ab_outcomes import ABOutcomeRows
 from sentinelzer0.storage.codec import Codec, Native
 from sentinelzer0.storage.database import Connection, Row, Statement, Upsert
 from sentinelzer0.storage.older_images import completed
@@ -76,9 +75,10 @@ class StateRows:
 
     def restore_statistics(self) -> int:
         """Give every A/B test that has no statistics empty ones; return how many there are."""
-        known = ab_tests.ABTestRows(self._connection, _kept).all()
+        rows = ab_tests.ABTestRows(self._connection, _kept)
+        known = rows.all()
         for test in known:
-            ABOutcomeRows(self._connection).create(test.test_id, test.status.value)
+            rows.begin_outcomes(test)
         return len(known)
 
     def _version(self, value: Version) -> Version | None:

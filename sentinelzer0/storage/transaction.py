@@ -22,6 +22,10 @@ from sentinelzer0.storage.codec import Codec, Native
 from sentinelzer0.storage.database import Connection, Upsert
 from sentinelzer0.storage.deployments import DeploymentRows
 from sentinelzer0.storage.measurements import MeasurementRows
+from sentinelzer0.storage.outcome_cells import CellRows
+from sentinelzer0.storage.outcome_pairs import PairRows
+from sentinelzer0.storage.outcome_streams import StreamRows
+from sentinelzer0.storage.outcomes import OutcomeRows
 from sentinelzer0.storage.registry import PolicyRows, RegistryRows
 from sentinelzer0.storage.rollbacks import RollbackRows
 from sentinelzer0.storage.state import StateRows
@@ -86,8 +90,28 @@ class Reader:
 
     @property
     def measurements(self) -> MeasurementRows:
-        """What A/B tests measured, outcome by outcome and in total."""
+        """What was measured, outcome by outcome and in total."""
         return MeasurementRows(self.connection)
+
+    @property
+    def streams(self) -> StreamRows:
+        """Streams of outcomes: of every test, and of production."""
+        return StreamRows(self.connection)
+
+    @property
+    def outcomes(self) -> OutcomeRows:
+        """Raw outcomes."""
+        return OutcomeRows(self.connection)
+
+    @property
+    def cells(self) -> CellRows:
+        """Statistics of outcomes."""
+        return CellRows(self.connection)
+
+    @property
+    def pairs(self) -> PairRows:
+        """Statistics of pairs of answers to the same requests."""
+        return PairRows(self.connection)
 
     def _put(self, _codec: Codec[T], _value: T) -> None:
         raise UnauditedWriteError("A read-only transaction cannot write.")

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from sentinelzer0.domain.outcomes import StoredOutcome
 from sentinelzer0.errors import (
     ABTestNotFoundError,
     ApprovalRequiredError,
@@ -29,6 +28,7 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.maintenance.measurement_checks import check_measurements
 from sentinelzer0.maintenance.report import Status
+from sentinelzer0.mlops.ab_judging import arms_at
 from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics, TestStatus
 from sentinelzer0.mlops.deployments import Deployments
 from sentinelzer0.mlops.model_registry import ModelRegistry
@@ -486,12 +486,9 @@ def test_after_the_end_everything_is_late(kernel: Kernel, manager: ABTestManager
     assert manager.record_results(running, [outcome("v1", request_id="unknown")]).late == 1
     assert manager.record_results(running, [outcome("v1", right=False, request_id="late-2")]).duplicates == 1
     with kernel.read() as view:
-        kept = {name: view.ab_tests.outcomes.find(running, name) for name in ("unlabelled", "unknown", "late-2")}
-    assert kept == {
-        "unlabelled": StoredOutcome("A", 1, 1, late=0),
-        "unknown": StoredOutcome("A", 1, 1, late=1),
-        "late-2": StoredOutcome("A", 1, 0, late=1),
-    }
+        found = {name: view.outcomes.find(running, name) for name in ("unlabelled", "unknown", "late-2")}
+    kept = {name: [(row.arm, row.predicted, row.true, row.late) for row in rows] for name, rows in found.items()}
+    assert kept == {"unlabelled": [("A", 1, 1, 0)], "unknown": [("A", 1, 1, 1)], "late-2": [("A", 1, 0, 1)]}
     after = manager.get_test_results(running)
     assert after["metrics_a"].pop("late_requests") == 5001, "outcomes; a label is none"
     done["metrics_a"].pop("late_requests")
@@ -535,22 +532,13 @@ def test_a_look_at_the_results_can_reach_the_verdict(kernel: Kernel, manager: AB
     manager.start_test(test_id)
     rows = a_better_b(110)
     with kernel.record_outcomes() as view:  # no look is due before the end
-        view.connection.run(_next_look(), {"id": test_id})
+        view.streams.set_next_look(test_id, 10**9)
     manager.record_results(test_id, rows)
     assert manager.tests[test_id].winner is None
     results = manager.get_test_results(test_id)
     assert results["statistical_significance"]["is_significant"]
     assert manager.tests[test_id].winner == "v2"
     assert actions(kernel, test_id)[-1] == ("ab_test:verdict:reach", "ok")
-
-
-def _next_look() -> Any:
-    from sqlalchemy import bindparam, update
-
-    from sentinelzer0.storage.database import Statement
-    from sentinelzer0.storage.schema import ab_progress
-
-    return Statement(update(ab_progress).where(ab_progress.c.test_id == bindparam("id")).values(next_look=10**9))
 
 
 def test_too_few_samples_end_only_by_force_which_invents_nothing(kernel: Kernel, manager: ABTestManager) -> None:
@@ -576,8 +564,8 @@ def test_the_looks_are_few_and_narrow(kernel: Kernel, manager: ABTestManager, ru
         looks = view.ab_tests.looks.all(running)
     assert looks[0].events == 20
     assert 60 < len(looks) < 140
-    assert looks[-1].a.requests + looks[-1].b.requests == looks[-1].events
-    decisive = [look.events for look in looks if look.winner is not None]
+    assert sum(arm.requests for arm in arms_at(looks[-1])) == looks[-1].events
+    decisive = [look.events for look in looks if look.decision is not None]
     verdict = manager.tests[running].verdict
     assert decisive[0] == verdict["events"]
 

@@ -156,14 +156,14 @@ def test_a_changed_audit_record_is_found(busy: Kernel) -> None:
 
 
 def test_statistics_that_differ_from_the_outcomes_are_found(busy: Kernel) -> None:
-    tamper(busy, "UPDATE ab_arms SET failures = failures + 1 WHERE arm = 'B'")
+    tamper(busy, "UPDATE outcome_cells SET failures = failures + 1 WHERE arm = 'B'")
     check = examine(busy).check("A/B statistics")
     assert check.status is Status.FAIL
     assert "arm B: failures is" in check.detail
 
 
 def test_lost_outcomes_are_found(busy: Kernel) -> None:
-    tamper(busy, "DELETE FROM ab_outcomes WHERE arm = 'A' AND latency_ms < 20")
+    tamper(busy, "DELETE FROM outcomes WHERE arm = 'A' AND latency_ms < 20")
     assert "arm A: requests is 15, the outcomes give 10" in examine(busy).check("A/B statistics").detail
 
 

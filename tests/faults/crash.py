@@ -181,9 +181,7 @@ def _record(workspace: Workspace, directory: Path, subject: str) -> None:
 
 def _recorded(workspace: Workspace, subject: str) -> bool:
     test_id, _, request_id = subject.partition(":")
-    count = Statement(
-        text("SELECT COUNT(*), SUM(CASE WHEN request_id = :request_id THEN 1 ELSE 0 END) FROM ab_outcomes")
-    )
+    count = Statement(text("SELECT COUNT(*), SUM(CASE WHEN request_id = :request_id THEN 1 ELSE 0 END) FROM outcomes"))
     with workspace.kernel.read() as view:
         outcomes, own = view.connection.rows(count, {"request_id": request_id})[0]
     assert workspace.ab_tests.get_test_results(test_id)["metrics_a"]["total_requests"] == outcomes

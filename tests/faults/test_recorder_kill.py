@@ -135,7 +135,7 @@ def test_killed_recorders_lose_nothing_acknowledged_and_count_nothing_twice(plac
 
 def assert_stored_once(workspace: Workspace, expected: list[dict[str, Any]]) -> None:
     """Every acknowledged row is there, with its own values, and no other."""
-    (raw,) = [rows for name, rows in tables(workspace.kernel).items() if name in {"outcomes", "ab_outcomes"}]
+    (raw,) = [rows for name, rows in tables(workspace.kernel).items() if name == "outcomes"]
     names = ("request_id", "success", "latency_ms", "confidence", "true_label", "predicted_label")
     assert len(raw) == len(expected)
     assert Counter(tuple(row[name] for name in names) for row in raw) == Counter(

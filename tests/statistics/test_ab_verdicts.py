@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sentinelzer0.mlops.ab_judging import arms_at
 from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric
@@ -108,7 +109,7 @@ def test_the_verdict_is_that_of_the_first_decisive_look(manager: ABTestManager) 
     with manager.kernel.read() as view:
         before = [look for look in view.ab_tests.looks.all(test_id) if look.events < decided_after]
     assert before
-    assert all(compare([Stratum(look.a, look.b)], Metric.F1_SCORE, 0.05, 50).winner is None for look in before)
+    assert all(compare([Stratum(*arms_at(look))], Metric.F1_SCORE, 0.05, 50).winner is None for look in before)
 
 
 def test_looking_after_every_batch_at_equal_arms_reaches_no_verdict(manager: ABTestManager) -> None:

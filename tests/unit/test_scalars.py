@@ -12,7 +12,7 @@ import pytest
 
 from sentinelzer0.domain.health import HealthStatus
 from sentinelzer0.domain.identity import check_identifier, check_label, check_tags, check_text
-from sentinelzer0.domain.outcomes import check_custom, check_request_id, check_success
+from sentinelzer0.domain.outcome_values import check_custom, check_request_id, check_success
 from sentinelzer0.domain.scalars import plain, real, shown, truth, whole
 from sentinelzer0.errors import InvalidInputError
 

@@ -1,0 +1,288 @@
+"""Outcomes and labels as callers give them, checked before anything is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
+from sentinelzer0.domain.outcome_values import (
+    MAX_LATENCY_MS,
+    check_confidence,
+    check_custom,
+    check_label,
+    check_latency,
+    check_request_id,
+    check_revision,
+    check_segment,
+    check_share,
+    check_success,
+)
+from sentinelzer0.domain.outcomes import Outcome
+from sentinelzer0.domain.scalars import plain, shown
+from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.kernel import Kernel
+from sentinelzer0.mlops.outcome_recording import Stream
+
+_FIELDS = frozenset(
+    {
+        "model_version",
+        "success",
+        "latency_ms",
+        "confidence",
+        "true_label",
+        "predicted_label",
+        "custom_metrics",
+        "request_id",
+        "key",
+        "assignment",
+        "segment",
+        "revision",
+        "share",
+    }
+)
+_NO_CUSTOM: Mapping[str, float] = {}
+
+
+class _Place(NamedTuple):
+    """Where an outcome counts, and how the last fields of :class:`Outcome` are filled."""
+
+    arm: str
+    phase: int
+    assigned: int
+    share: float | None
+    request_id: Any
+
+
+def checked(
+    kernel: Kernel,
+    stream: Stream,
+    version: Any,
+    success: Any,
+    latency_ms: Any,
+    confidence: Any = None,
+    true_label: Any = None,
+    predicted_label: Any = None,
+    custom_metrics: Any = None,
+    request_id: Any = None,
+    key: Any = None,
+    assignment: Any = None,
+    segment: Any = None,
+    revision: Any = None,
+    share: Any = None,
+) -> Outcome:
+    """Return a checked outcome; the arguments are those of ``record_result``.
+
+    Raises:
+        InvalidInputError: Something in it is not possible; the message says what.
+    """
+    try:
+        place = _Place(stream.arms[version], stream.phase, 0, None, None)
+    except (KeyError, TypeError):
+        raise _unknown_arm(stream, version) from None
+    if assignment is not None or revision is not None or share is not None:
+        place = _assigned(kernel, stream, version, place, assignment, revision, share)
+    if request_id is None:
+        request_id = place.request_id or kernel.ids.new("out")
+    arm = place.arm
+    if key is not None:
+        key = _unit(key)
+        if stream.held_out is not None and arm == CONTROL and stream.held_out(key):
+            arm = HOLDOUT
+    # The usual values are let through here, because a call for each costs as much as a statement.
+    if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
+        latency_ms = check_latency(latency_ms)
+    if type(confidence) is not float or not 0.0 <= confidence <= 1.0:
+        confidence = check_confidence(confidence)
+    return Outcome(
+        check_request_id(request_id),
+        arm,
+        1 if success is True else check_success(success),
+        latency_ms,
+        confidence,
+        1 if predicted_label is True else check_label(predicted_label, "predicted_label"),
+        1 if true_label is True else check_label(true_label, "true_label"),
+        key,
+        _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
+        "" if segment is None else _segment(stream, segment),
+        place.phase,
+        place.assigned,
+        place.share,
+        0 if stream.slots is None else stream.slots.get(arm, 0),
+    )
+
+
+def checked_rows(kernel: Kernel, stream: Stream, rows: Any) -> list[Outcome]:
+    """Return checked outcomes.
+
+    Raises:
+        InvalidInputError: A row is not possible; the message names it, counted from 0.
+    """
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise InvalidInputError(
+            f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
+        )
+    outcomes: list[Outcome] = []
+    base = kernel.ids.new("out")
+    for number, row in enumerate(rows):
+        try:
+            # Numbers of one width keep the rows of a batch in the order of their key, which inserts faster.
+            outcomes.append(_checked_row(kernel, stream, row, f"{base}_{number:06d}"))
+        except InvalidInputError as error:
+            raise type(error)(f"Row {number}: {error.message} Nothing was recorded.", hint=error.hint) from error
+    return outcomes
+
+
+def checked_labels(rows: Any) -> list[tuple[str, int]]:
+    """Return checked request ids and labels.
+
+    Args:
+        rows: Mappings with ``request_id`` and ``true_label``, or pairs of both.
+
+    Raises:
+        InvalidInputError: A row is not possible; the message names it, counted from 0.
+    """
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise InvalidInputError(f"rows is a {type(rows).__name__}.", hint="Pass a list of (request_id, true_label).")
+    labels: list[tuple[str, int]] = []
+    for number, row in enumerate(rows):
+        try:
+            labels.append(_label_row(row))
+        except InvalidInputError as error:
+            raise type(error)(f"Row {number}: {error.message} Nothing was recorded.", hint=error.hint) from error
+    return labels
+
+
+def required_label(value: Any) -> int:
+    """Return a true label.
+
+    Raises:
+        InvalidInputError: It is None, or neither an attack nor benign.
+    """
+    label = check_label(value, "true_label")
+    if label is None:
+        raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
+    return label
+
+
+def _label_row(row: Any) -> tuple[str, int]:
+    if isinstance(row, Mapping):
+        if row.keys() != {"request_id", "true_label"}:
+            raise InvalidInputError(
+                f"Its fields are {', '.join(sorted(map(str, row))) or 'none'}.", hint="Use: request_id, true_label."
+            )
+        return check_request_id(row["request_id"]), required_label(row["true_label"])
+    if isinstance(row, tuple | list) and len(row) == 2:
+        return check_request_id(row[0]), required_label(row[1])
+    raise InvalidInputError(f"It is {shown(row)}.", hint="Pass (request_id, true_label).")
+
+
+def _checked_row(kernel: Kernel, stream: Stream, row: Any, own_id: str) -> Outcome:
+    if type(row) is not dict and not isinstance(row, Mapping):
+        raise InvalidInputError(f"It is a {type(row).__name__}, not a mapping.")
+    if not _FIELDS.issuperset(row):
+        unknown = sorted(str(name) for name in row if name not in _FIELDS)
+        raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
+    try:
+        version, success, latency = row["model_version"], row["success"], row["latency_ms"]
+    except KeyError as missing:
+        raise InvalidInputError(
+            f"{missing.args[0]} is missing.", hint="Every row needs model_version, success and latency_ms."
+        ) from missing
+    get = row.get
+    request_id, assignment = get("request_id"), get("assignment")
+    return checked(
+        kernel,
+        stream,
+        version,
+        success,
+        latency,
+        get("confidence"),
+        get("true_label"),
+        get("predicted_label"),
+        get("custom_metrics"),
+        own_id if request_id is None and assignment is None else request_id,
+        get("key"),
+        assignment,
+        get("segment"),
+        get("revision"),
+        get("share"),
+    )
+
+
+def _assigned(
+    kernel: Kernel, stream: Stream, version: Any, place: _Place, assignment: Any, revision: Any, share: Any
+) -> _Place:
+    """Return where an outcome counts that says how it was assigned.
+
+    Raises:
+        InvalidInputError: The assignment is of another version or arm, or of a revision that never was.
+    """
+    arm, request_id = place.arm, None
+    if assignment is not None:
+        if revision is not None or share is not None:
+            raise InvalidInputError(
+                "An assignment and a revision or share are given.", hint="The assignment holds both: pass it alone."
+            )
+        names = ("revision", "share", "request_id", "version", "arm")
+        if isinstance(assignment, Mapping):
+            said: list[Any] = [assignment.get(name) for name in names]
+        else:
+            said = [getattr(assignment, name, None) for name in names]
+        revision, share, request_id = said[:3]
+        arm = _arm_assigned(stream, version, arm, *said[3:])
+        if revision is None:
+            raise InvalidInputError(f"The assignment is {shown(assignment)}.", hint="Pass what assign() returned.")
+    share = check_share(share)
+    if revision is None:
+        return _Place(arm, place.phase, 0, share, request_id)
+    number = check_revision(revision)
+    if number > stream.newest_phase:
+        with kernel.read() as view:
+            progress = view.streams.progress(stream.name)
+        stream.newest_phase = 0 if progress is None else progress.phase
+        if number > stream.newest_phase:
+            raise InvalidInputError(
+                f"There is no revision {number} of the shares of {stream.name}: the newest is {stream.newest_phase}.",
+                hint="Pass the revision that assign() returned with the request.",
+            )
+    return _Place(arm, number, 1, share, request_id)
+
+
+def _arm_assigned(stream: Stream, version: Any, arm: str, assigned_version: Any, assigned_arm: Any) -> str:
+    # In shadow mode the request is assigned to the control, and the shadow arms answer it too.
+    shadowed = stream.slots is not None and assigned_version in stream.arms
+    if assigned_version != version and not shadowed:
+        raise InvalidInputError(
+            f"The request was assigned to {shown(assigned_version)}, but the outcome is of {shown(version)}.",
+            hint="Record the outcome of the version that was assigned.",
+        )
+    if assigned_arm == HOLDOUT and arm == CONTROL:
+        return HOLDOUT
+    if assigned_arm not in {None, arm} and not shadowed:
+        raise InvalidInputError(
+            f"The request was assigned to arm {shown(assigned_arm)}, but {shown(version)} is arm {arm}.",
+            hint="Pass what assign() returned.",
+        )
+    return arm
+
+
+def _unknown_arm(stream: Stream, version: Any) -> InvalidInputError:
+    return InvalidInputError(
+        f"{shown(version)} is not in this test.", hint=f"Its arms are {' and '.join(stream.arms)}."
+    )
+
+
+def _segment(stream: Stream, segment: Any) -> str:
+    name = check_segment(segment)
+    return name if stream.segments is None or name in stream.segments else ""
+
+
+def _unit(key: Any) -> str:
+    if type(key) is not str or not key.isascii():
+        unit_hash(key, 0)
+        if isinstance(key, bytes):
+            key = key.decode("utf-8", "backslashreplace")
+        key = plain(key) if isinstance(key, str) else str(int(key))
+    unit: str = key
+    return unit if "\0" not in unit else unit.replace("\0", "\\x00")  # which no database keeps

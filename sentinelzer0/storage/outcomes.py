@@ -1,0 +1,171 @@
+"""Raw outcomes in SQL: read only to join a label, to recognise a repeat, to check the statistics and to export.
+
+An outcome is a row of (stream, request, slot): slot 0 is the answer that was served, the others are those of shadow
+arms to the same request. A row without an arm is a label that waits for its outcome.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, select, text, update
+
+from sentinelzer0.domain.outcomes import Outcome, StoredOutcome
+from sentinelzer0.storage.adding_insert import AddingInsert
+from sentinelzer0.storage.codec import decode_time, encode_time
+from sentinelzer0.storage.database import Connection, Row, Statement
+from sentinelzer0.storage.schema import outcome_units
+from sentinelzer0.storage.schema import outcomes as table
+
+COLUMNS = tuple(table.columns.keys())
+EXPORTED = tuple(name for name in COLUMNS if name != "stream")
+_UNIT = ("stream", "unit")
+_OF_REQUEST = ("of_stream", "of_request")
+_COMPACT = (",", ":")
+_KEY = frozenset(column.name for column in table.primary_key.columns)
+_PAGE = 5000
+
+_add = AddingInsert(table, adds=False)
+_add_unit = AddingInsert(outcome_units, adds=False)
+_of_stream = table.c.stream == bindparam("of_stream")
+_this_request = (_of_stream, table.c.request_id == bindparam("of_request"))
+_this_answer = (*_this_request, table.c.slot == bindparam("of_slot"))
+_find = Statement(
+    select(
+        table.c.slot,
+        table.c.arm,
+        table.c.success,
+        table.c.latency_ms,
+        table.c.confidence,
+        table.c.predicted_label,
+        table.c.true_label,
+        table.c.segment,
+        table.c.phase,
+        table.c.assigned,
+        table.c.cohort,
+        table.c.late,
+    )
+    .where(*_this_request)
+    .order_by(table.c.slot)
+)
+_set_label = Statement(update(table).where(*_this_request).values(true_label=bindparam("to")))
+_fill_in = Statement(
+    update(table)
+    .where(*_this_answer)
+    .values({c: bindparam(f"to_{c.name}") for c in table.columns if not c.primary_key})
+)
+# One statement for all units of a batch, whose names arrive as one JSON array.
+_new_units = {
+    "sqlite": Statement(
+        text(
+            "INSERT INTO outcome_units (stream, unit) SELECT :of_stream, value FROM json_each(:units) WHERE true "
+            "ON CONFLICT DO NOTHING RETURNING unit"
+        )
+    ),
+    "postgresql": Statement(
+        text(
+            "INSERT INTO outcome_units (stream, unit) SELECT CAST(:of_stream AS TEXT), value "
+            "FROM json_array_elements_text(CAST(:units AS JSON)) AS given(value) "
+            "ON CONFLICT DO NOTHING RETURNING unit"
+        )
+    ),
+}
+_since = table.c.recorded_at >= bindparam("since")
+_all = Statement(select(*(table.c[name] for name in EXPORTED)).where(_of_stream, _since))
+_old = (_of_stream, table.c.recorded_at < bindparam("before"))
+_count_old = Statement(select(func.count()).where(*_old, table.c.arm.is_not(None)))
+_delete_old = Statement(delete(table).where(*_old))
+
+
+class OutcomeRows:
+    """Raw outcomes as one transaction sees them."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert(self, stream: str, outcomes: Sequence[Outcome], at: datetime, cohort: int, *, late: bool) -> bool:
+        """Store raw outcomes if none of their requests is known.
+
+        Returns:
+            False when one is known, or named twice; nothing has been stored then.
+        """
+        recorded_at, is_late = encode_time(at), int(late)
+        connection = self._connection
+        rows = [
+            (stream, *o[:8], *o[9:], recorded_at, cohort, is_late, _custom(o[8]) if o[8] else None) for o in outcomes
+        ]
+        if len(rows) == 1:
+            return bool(connection.run_tuple(_add, COLUMNS, rows[0]).rowcount == 1)
+        connection.script("SAVEPOINT outcomes")
+        if connection.run_tuples(_add, COLUMNS, rows) == len(rows):
+            return True
+        connection.script("ROLLBACK TO SAVEPOINT outcomes")
+        return False
+
+    def find(self, stream: str, request_id: str) -> list[StoredOutcome]:
+        """Return every answer that is known of a request, the served one first."""
+        rows = self._connection.run_tuple(_find, _OF_REQUEST, (stream, request_id)).fetchall()
+        return [StoredOutcome(*row) for row in rows]
+
+    def fill_in(self, stream: str, outcomes: Sequence[Outcome], at: datetime, cohort: int, *, late: bool) -> None:
+        """Store the outcomes of requests of which only the label was known."""
+        for o in outcomes:
+            row = (stream, *o[:8], *o[9:], encode_time(at), cohort, int(late), _custom(o.custom))
+            values = {f"to_{name}": value for name, value in zip(COLUMNS, row, strict=True) if name not in _KEY}
+            self._connection.run(
+                _fill_in, values | {"of_stream": stream, "of_request": o.request_id, "of_slot": o.slot}
+            )
+
+    def add_label(self, stream: str, request_id: str, label: int, at: datetime, *, late: bool) -> None:
+        """Keep a label whose outcome has not come yet."""
+        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row |= {"stream": stream, "request_id": request_id, "slot": 0, "segment": "", "phase": 0, "assigned": 0}
+        row |= {"true_label": label, "recorded_at": encode_time(at), "cohort": 0, "late": int(late)}
+        self._connection.run(_add, row)
+
+    def set_label(self, stream: str, request_id: str, label: int) -> None:
+        """Replace the true label of a request, in all answers to it."""
+        self._connection.run(_set_label, {"of_stream": stream, "of_request": request_id, "to": label})
+
+    def new_units(self, stream: str, keys: Sequence[str]) -> set[str]:
+        """Store the units that were not known yet, and return those.
+
+        Args:
+            stream: The stream.
+            keys: Units, each once.
+        """
+        connection = self._connection
+        if len(keys) == 1:
+            added = connection.run_tuple(_add_unit, _UNIT, (stream, keys[0])).rowcount == 1
+            return {keys[0]} if added else set()
+        parameters = {"of_stream": stream, "units": json.dumps(list(keys), ensure_ascii=False)}
+        return {row[0] for row in connection.rows(_new_units[connection.backend], parameters)}
+
+    def all(self, stream: str, since: datetime | None = None) -> Iterator[dict[str, Any]]:
+        """Yield raw outcomes and waiting labels, by column name; custom metrics by name."""
+        found = self._connection.run(_all, {"of_stream": stream, "since": encode_time(since) if since else ""})
+        while rows := found.fetchmany(_PAGE):
+            yield from map(_decoded, rows)
+
+    def prune(self, stream: str, before: datetime) -> int:
+        """Delete the rows recorded before a time, and return how many outcomes were among them."""
+        parameters = {"of_stream": stream, "before": encode_time(before)}
+        row = self._connection.first(_count_old, parameters)
+        self._connection.run(_delete_old, parameters)
+        return 0 if row is None else int(row[0])
+
+
+def _custom(values: Mapping[str, float]) -> str | None:
+    return json.dumps(dict(values), ensure_ascii=False, separators=_COMPACT) if values else None
+
+
+def _decoded(row: Row) -> dict[str, Any]:
+    found = dict(zip(EXPORTED, row, strict=True))
+    found["recorded_at"] = decode_time(found["recorded_at"])
+    found["custom"] = json.loads(found["custom"]) if found["custom"] else {}
+    return found
