@@ -93,25 +93,54 @@ def state_page(test: ABTest) -> Iterator[Block]:
     yield line(name(test.test_name), "  ", SHAPES[test.status.value])
     rows: list[tuple[str, Cell]] = [
         ("test", test.test_id),
-        ("A, control", test.model_a),
-        ("B, challenger", f"{test.model_b}, {values.percent(test.traffic_split)} of the traffic"),
+        *_arms(test),
         (
             "decides",
             f"{test.primary_metric}, {test.min_samples} requests an arm, threshold {test.significance_threshold:g}",
         ),
+        ("guarded", _guarded(test)),
         ("traffic", f"splits {test.deployment}" if test.deployment else "of the caller"),
         ("started", values.absolute(test.started_at)),
         ("ended", values.absolute(test.ended_at)),
         ("requests", _counts(test)),
         ("winner", f"{test.winner} (confidence {test.winner_confidence:.4f})" if test.winner else "not decided"),
     ]
-    if test.description:
-        rows.append(("about", test.description))
+    rows += [(label, text) for label, text in _rules(test) if text]
     yield Facts(rows)
     for warning in test.warnings:
         yield line(warn("! "), warning)
     following = {"setup": "start", "running": "results", "paused": "resume"}.get(test.status.value, "results")
     yield next_command(f"sz0 ab {following} {test.test_id}")
+
+
+def _arms(test: ABTest) -> Iterator[tuple[str, Cell]]:
+    yield "A, control", test.model_a
+    for letter, (version, share) in zip("BCDEFG", list(test.arms.items())[1:], strict=False):
+        serves = "in the shadow" if test.mode == "shadow" else f"{values.percent(share)} of the traffic"
+        yield f"{letter}, challenger", f"{version}, {serves}"
+    if test.holdout:
+        yield "holdout", f"{values.percent(test.holdout)} of the units get {test.model_a} and are counted apart"
+
+
+def _guarded(test: ABTest) -> str:
+    margins = [
+        f"{one['metric']} (by {values.percent(one['margin']) if one['relative'] else values.number(one['margin'])})"
+        for one in test.guardrails
+    ]
+    return ", ".join(margins) or "nothing"
+
+
+def _rules(test: ABTest) -> Iterator[tuple[str, str]]:
+    """Yield what else was designed; an empty text is left out."""
+    yield "phases", " → ".join(values.percent(sum(list(one["shares"].values())[1:])) for one in test.phases)
+    yield "segments", ", ".join(test.segments)
+    yield "slow", f"above {values.number(test.latency_slo_ms)} ms" if test.latency_slo_ms else ""
+    yield "labels wait", f"{test.label_window_s / 3600:g} h" if test.label_window_s else ""
+    yield "smallest effect", values.number(test.minimum_effect) if test.minimum_effect else ""
+    budget = f"{test.max_samples:,} outcomes" if test.max_samples else ""
+    ends = [budget, "at the verdict" if test.end_at_verdict else "", values.absolute(test.deadline)]
+    yield "ends by itself", ", ".join(text for text in ends if text not in ("", values.NONE))
+    yield "about", test.description
 
 
 def recorded_page(done: dict[str, Any]) -> list[Block]:
