@@ -8,11 +8,9 @@ compared after every batch, at the level that a test with the default guardrails
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from sentinelzer0.demo.act_ab_test import MIN_SAMPLES, SHARE
 from sentinelzer0.demo.live import ticks
@@ -23,15 +21,13 @@ from sentinelzer0.domain.assignment import allocate, assigner, first_ranges
 from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric, estimate
 from sentinelzer0.stats.moments import Confusion
+from sentinelzer0.stats.planning import Plan, Setting, baseline_of, plan
 
 ALPHA = 0.025
 """Half of the demo's 5 %: the other half belongs to the guardrails."""
 
 MINIMA = (MIN_SAMPLES, 100)
 """Labelled requests that each arm has to have before a verdict: the demo's number, and the default of a test."""
-
-POWER = 0.8
-"""Of the fixed plan, as most calculators assume it."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,13 @@ class Found:
         replays: One for each salt, by the minimum of labelled requests in each arm.
         f1_a: F1 score of v1 on all of the traffic.
         f1_b: F1 score of v2 on the same.
-        planned: Labelled requests of both arms a test needs that is looked at once, if the true effect were known.
+        plans: What a planner who knew v1's numbers and the true effect would have said, by the same minimum.
     """
 
     replays: dict[int, list[Replay]]
     f1_a: float
     f1_b: float
-    planned: int
+    plans: dict[int, Plan]
 
 
 def replays(salts: int, seed: int = 60_000) -> Found:
@@ -83,8 +79,8 @@ def replays(salts: int, seed: int = 60_000) -> Found:
     draws = [int(rng.integers(1 << 63)) for _ in range(salts)]
     found = {minimum: [_replayed(keys, cells, batches, salt, minimum) for salt in draws] for minimum in MINIMA}
     whole = [_arm(of_arm.sum(axis=0)) for of_arm in cells]
-    f1 = [estimate(arm, Metric.F1_SCORE).value or 0.0 for arm in whole]
-    return Found(found, f1[0], f1[1], _planned(*whole))
+    f1_a, f1_b = (estimate(arm, Metric.F1_SCORE).value or 0.0 for arm in whole)
+    return Found(found, f1_a, f1_b, _plans(whole[0], f1_b - f1_a))
 
 
 def _replayed(
@@ -108,13 +104,11 @@ def _replayed(
     return Replay(None, int(sums[0].sum() + sums[1].sum()), served)
 
 
-def _planned(a: ArmStatistics, b: ArmStatistics) -> int:
-    """The textbook sample size for the difference of the two F1 scores, in labelled requests of both arms."""
-    of_a, of_b = estimate(a, Metric.F1_SCORE), estimate(b, Metric.F1_SCORE)
-    gap = (of_b.value or 0.0) - (of_a.value or 0.0)
-    variance = (of_a.variance_of_one_unit or 0.0) / (1.0 - SHARE) + (of_b.variance_of_one_unit or 0.0) / SHARE
-    z = stats.norm.ppf(1.0 - ALPHA / 2.0) + stats.norm.ppf(POWER)
-    return ceil(z * z * variance / (gap * gap))
+def _plans(a: ArmStatistics, gap: float) -> dict[int, Plan]:
+    """What ``stats.planning`` says from v1's numbers on this traffic, for the effect that v2 has."""
+    baseline = baseline_of(a, Metric.F1_SCORE)
+    assert baseline is not None
+    return {least: plan(baseline, gap, Setting(share=SHARE, alpha=ALPHA, min_samples=least)) for least in MINIMA}
 
 
 def _cells(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
