@@ -1,7 +1,7 @@
 """How long a test will take: from a person's numbers, from the incumbent's, or from what the test has seen so far.
 
-Before a test starts the incumbent's numbers are, in this order: those given, those the test's control has shown, and
-the metrics of its evaluation that were registered with the version. While the test runs they are the control's own,
+Before a test starts the incumbent's numbers are, in this order: those given, those the test's control has shown, those
+it has shown in production, and the metrics of its evaluation that were registered with the version. While the test runs they are the control's own,
 the rate is the one observed, and what remains until the verdict is said as well.
 """
 
@@ -166,7 +166,7 @@ def _before(view: Reader, given: _Given, version: str | None, model: str) -> dic
         alpha=0.05 if given.alpha is None else given.alpha,
         power=given.power,
         min_samples=100 if given.min_samples is None else given.min_samples,
-        labelled_share=_labelled_share(metric, given, None),
+        labelled_share=_labelled_share(metric, given, _production(view, model, version)),
         rate_per_s=given.rate_per_s,
     )
     gap = _gap(found, given, None, None)
@@ -221,8 +221,15 @@ def _challenger(test: StoredTest, version: str | None) -> str:
 
 def _seen(view: Reader, test: StoredTest, letter: str) -> _Seen:
     evidence = evidence_of(view, test.test_id, histograms=False)
-    requests = sum(cell.statistics.requests for cell in evidence.cells)
+    requests = sum(cell.statistics.requests for cell in evidence.cells if cell.arm in test.arms)
     return _Seen(evidence.strata(letter) if requests else [], requests)
+
+
+def _production(view: Reader, model: str, version: str | None) -> ArmStatistics:
+    """Return what a version has shown in production, outside any test."""
+    if version is None:
+        return ArmStatistics()
+    return view.cells.evidence(f"production/{model}", view.now.timestamp(), histograms=False).arm(version)
 
 
 def _baseline(
@@ -234,6 +241,8 @@ def _baseline(
         value, source = given.baseline, "given"
     elif shown_by_control is not None:
         return shown_by_control, f"what {version}, the control, has shown in this test"
+    elif (in_production := baseline_of(_production(view, model, version), metric)) is not None:
+        return in_production, f"what {version} has shown in production"
     else:
         registered = None if version is None else view.versions.get(model, version)
         found = None if registered is None else registered.test_metrics.get(metric.value)
@@ -289,7 +298,7 @@ def _answer(
         assumed.append("The challenger's values vary as much as the incumbent's.")
     elif found.metric in (Metric.PRECISION, Metric.RECALL, Metric.F1_SCORE):
         if source.startswith("what"):
-            assumed.append("Attacks and alarms stay as frequent as the control has seen them.")
+            assumed.append("Attacks and alarms stay as frequent as they were.")
         else:
             assumed.append(f"{100 * given.attack_share:g} % of the labelled requests are attacks, as many are flagged.")
     if shadow:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from sentinelzer0.cli.main import main
+from sentinelzer0.domain.outcomes import CellKey
+from sentinelzer0.domain.tallies import Increment
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.ab_planning import plan_for
 from sentinelzer0.mlops.ab_testing import ABTestManager
@@ -121,6 +123,18 @@ def test_a_custom_metric_improves_as_one_says(sz0: Run) -> None:
 def test_what_is_registered_about_a_version_is_its_baseline(sz0: Run) -> None:
     found = sz0("ab", "plan", "-m", "recall", "--version", "v1", "--effect", "0.03", "--output", "json").data
     assert (found["baseline"], found["source"]) == (0.9, "the registered test metrics of v1")
+
+
+def test_what_the_incumbent_has_shown_in_production_is_its_baseline(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path / "p") as workspace:
+        with workspace.kernel.record_outcomes() as view:
+            view.streams.create("production/default", "running")
+            key = CellKey(phase=0, assigned=0, cohort=0, segment="", arm="v1")
+            seen = Increment(requests=1000, units=1000, latency_sum=5.0, latency_sq=5.0, tp=80, fn=20, tn=100)
+            view.cells.add("production/default", {key: seen})
+        found = plan_for(workspace.kernel, metric="recall", minimum_effect=0.03, version="v1")
+    assert (found["baseline"], found["labelled_share"]) == (0.8, 0.2)
+    assert found["source"] == "what v1 has shown in production"
 
 
 @pytest.mark.parametrize(
