@@ -21,7 +21,7 @@ def report(
     ctx: typer.Context,
     test: Named,
     path: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="report.html, report.md or report.json.", show_default=False)
+        str, typer.Argument(metavar="FILE", help="report.html, report.md or report.json.", show_default=False)
     ] = "",
     *,
     html: Annotated[str, typer.Option("--html", metavar="FILE", help="One HTML file; - is stdout.")] = "",
