@@ -15,8 +15,7 @@ from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader, disk_errors, random_salt
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
-from sentinelzer0.mlops.ab_judging import readings_of
-from sentinelzer0.mlops.ab_lookup import find_test
+from sentinelzer0.mlops.ab_lookup import evidence_of, find_test
 from sentinelzer0.mlops.ab_planning import plan_for
 from sentinelzer0.mlops.ab_publishing import opened_for, write_results
 from sentinelzer0.mlops.ab_routing import Router
@@ -271,4 +270,4 @@ class ABTestDesigns:
 
 def snapshot(view: Reader, test: StoredTest) -> ABTest:
     """Return a test and what it measured as users see them."""
-    return public_test(test, *readings_of(view, test.test_id))
+    return public_test(test, evidence_of(view, test.test_id))

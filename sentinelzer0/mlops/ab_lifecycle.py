@@ -19,7 +19,7 @@ from sentinelzer0.errors import GateFailedError, RefusedError
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops import ab_deployment as traffic
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.ab_judging import arms_of, with_verdict
+from sentinelzer0.mlops.ab_judging import with_verdict
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 
 CREATE = "ab_test:design:create"
@@ -200,18 +200,20 @@ def _reason_to_end(view: Reader, test: StoredTest, now: datetime) -> str | None:
 def _complete(tx: Transaction, test: StoredTest, *, force: bool, why: str = "") -> StoredTest:
     test = moved(test, "complete", tx.now)
     tx.streams.set_status(test.test_id, test.status.value)  # from here on nobody can add to what is read next
-    counts = [arm.requests for arm in arms_of(evidence_of(tx, test.test_id, histograms=False))]
-    if min(counts) < test.min_samples and not force:
+    evidence = evidence_of(tx, test.test_id, histograms=False)
+    counts = {version: evidence.arm(letter).requests for letter, version in test.arms.items()}
+    enough = min(counts.values()) >= test.min_samples
+    if not enough and not force:
+        have = " and ".join(f"{count} outcomes of {version}" for version, count in counts.items())
         raise GateFailedError(
-            f"The test {test.test_name!r} has {counts[0]} outcomes of {test.model_a} and {counts[1]} of "
-            f"{test.model_b}; it needs {test.min_samples} of each.",
+            f"The test {test.test_name!r} has {have}; it needs {test.min_samples} of each.",
             hint="Record more, cancel it, or force its completion, which declares no winner by itself.",
         )
     test = with_verdict(tx, test)
     test, detail = traffic.give_back(tx, test)
     tx.ab_tests.put(test)
-    forced = force and not why and min(counts) < test.min_samples
-    detail |= {"samples": counts, "forced": forced, "verdict": test.verdict}
+    forced = force and not why and not enough
+    detail |= {"samples": list(counts.values()), "forced": forced, "verdict": test.verdict}
     said = test.verdict.get("reason", "")
     if why:
         detail |= {"ended_because": why}

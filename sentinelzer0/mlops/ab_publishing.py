@@ -11,7 +11,7 @@ from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.kernel import Kernel, check_path, write_json, write_text
 from sentinelzer0.mlops.ab_judging import REACH, readings_of
 from sentinelzer0.mlops.ab_lifecycle import ACTIONS
-from sentinelzer0.mlops.ab_lookup import require_test
+from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.mlops.ab_report import html_report
 from sentinelzer0.mlops.ab_results import results_of
 from sentinelzer0.mlops.ab_values import public_test
@@ -37,8 +37,8 @@ def write_results(kernel: Kernel, test_id: str) -> Path:
     path = kernel.layout.ab_tests / f"{test_id}.json"
     with kernel.read() as view:
         test = require_test(view, test_id)
-        a, b = readings_of(view, test_id)
-    content = {"format": FORMAT, "test": public_test(test, a, b).to_dict(), "results": results_of(test, a, b)}
+        shown, results = public_test(test, evidence_of(view, test_id)), results_of(test, *readings_of(view, test_id))
+    content = {"format": FORMAT, "test": shown.to_dict(), "results": results}
     try:
         write_json(path, content)
     except OSError as error:
@@ -97,6 +97,9 @@ def _params(test: StoredTest) -> dict[str, Any]:
         "model_a": test.model_a,
         "model_b": test.model_b,
         "traffic_split": test.traffic_split,
+        "arms": ", ".join(test.arms.values()),
+        "mode": test.mode.value,
+        "holdout": test.holdout,
         "min_samples": test.min_samples,
         "significance_threshold": test.significance_threshold,
         "primary_metric": test.primary_metric,

@@ -10,6 +10,8 @@ from html import escape
 from typing import Any, ClassVar
 
 from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus, shares_of_all
+from sentinelzer0.domain.assignment import HOLDOUT
+from sentinelzer0.domain.outcomes import Evidence
 
 _TIMES = ("created_at", "started_at", "ended_at", "deadline")
 _METRICS = ("metrics_a", "metrics_b", "holdout_metrics")
@@ -227,9 +229,16 @@ def public_metrics(version: str, reading: ArmReading) -> TestMetrics:
     )
 
 
-def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
+def arm_metrics(version: str, evidence: Evidence, letter: str) -> TestMetrics:
+    """Return what one arm measured as users see it."""
+    arm = evidence.arm(letter)
+    custom = {name: (sums.count, sums.total, sums.total_sq) for name, sums in arm.custom.items()}
+    return public_metrics(version, ArmReading(arm, evidence.late.get(letter, 0), custom))
+
+
+def public_test(test: StoredTest, evidence: Evidence) -> ABTest:
     """Return a stored test and its statistics as users see them."""
-    metrics = {test.model_a: public_metrics(test.model_a, a), test.model_b: public_metrics(test.model_b, b)}
+    metrics = {version: arm_metrics(version, evidence, letter) for letter, version in test.arms.items()}
     return ABTest(
         test.test_id,
         test.test_name,
@@ -255,6 +264,7 @@ def public_test(test: StoredTest, a: ArmReading, b: ArmReading) -> ABTest:
         list(test.warnings),
         arms=_by_version(test, shares_of_all(test, test.shares)),
         metrics=metrics,
+        holdout_metrics=arm_metrics(test.model_a, evidence, HOLDOUT) if test.holdout else None,
         mode=test.mode.value,
         holdout=test.holdout,
         phases=[phase | {"shares": _by_version(test, phase["shares"])} for phase in test.phases],
