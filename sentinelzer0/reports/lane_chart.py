@@ -107,7 +107,7 @@ def _picture(chart: LaneChart, canvas: Canvas, frame: Frame) -> Picture:
 
 def _lane(lane: Lane, chart: LaneChart, plot: Plot, top: float) -> Markup:
     runs = _runs(lane)
-    ends = [plain(x) for x, _, _ in runs[1:]] + [plain(chart.end)]
+    ends = [*(plain(x) for x, _, _ in runs), plain(chart.end)][1:]  # a lane without states has none
     name = shorten(lane.name, int((plot.right - plot.left) / CHARACTER))
     bars = [
         _segment(plot.x(plain(x)), plot.x(end), top + _NAME, word, tone)
