@@ -18,7 +18,6 @@ from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops.ab_lookup import evidence_of, find_test
 from sentinelzer0.mlops.ab_planning import plan_for
 from sentinelzer0.mlops.ab_publishing import opened_for, write_results
-from sentinelzer0.mlops.ab_routing import Router
 from sentinelzer0.mlops.ab_values import ABTest, public_test
 from sentinelzer0.mlops.public_values import LiveView
 from sentinelzer0.mlops.tracking import Tracker
@@ -38,7 +37,6 @@ class ABTestDesigns:
         with disk_errors(f"Making {str(self.tests_dir)!r}"):
             self.tests_dir.mkdir(parents=True, exist_ok=True)
         self._tracker = tracker
-        self._router = Router(self.kernel)
 
     @property
     def tests_dir(self) -> Path:
@@ -261,8 +259,7 @@ class ABTestDesigns:
             return view.ab_tests.ids()
 
     def _changed(self, test: StoredTest) -> ABTest:
-        """Return a test after a change, and let the router and the readable file know."""
-        self._router.forget(test)
+        """Return a test after a change, and let the readable file know."""
         write_results(self.kernel, test.test_id)
         with self.kernel.read() as view:
             return snapshot(view, test)

@@ -1,15 +1,14 @@
-"""The traffic of A/B tests: the part of :class:`ABTestManager` that starts, stops, shares and routes."""
+"""The traffic of A/B tests: the part of :class:`ABTestManager` that starts, stops and shares."""
 
 from __future__ import annotations
 
-from sentinelzer0.domain.assignment import Assignment
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
-from sentinelzer0.mlops.ab_design import ABTestDesigns
 from sentinelzer0.mlops.ab_publishing import publish_start
+from sentinelzer0.mlops.ab_routing import ABTestRouting
 from sentinelzer0.mlops.ab_values import ABTest
 
 
-class ABTestTraffic(ABTestDesigns):
+class ABTestTraffic(ABTestRouting):
     """The traffic of the tests of one workspace; the arguments are :class:`ABTestManager`'s."""
 
     def start_test(self, test_id: str, *, started_by: str = "system") -> ABTest:
@@ -87,44 +86,3 @@ class ABTestTraffic(ABTestDesigns):
             RefusedError: As for :meth:`start_test`.
         """
         return self._changed(lifecycle.set_share(self.kernel, test_id, share, version, changed_by, reason))
-
-    def route_request(self, test_id: str, key: str | bytes | int | None = None) -> str:
-        """Return the model version that answers a request.
-
-        With a key the answer is a function of the key and the test alone: the same in every process, for as long as
-        the test runs. Without one it is drawn at random. A test that is not running sends everything to the control.
-        A change made by another process is seen within 50 ms.
-
-        Args:
-            test_id: The test.
-            key: The unit that must stay in its arm: user, host or stream. Text, bytes or a whole number; the number
-                7 and the text "7" are the same key.
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            InvalidInputError: The key is something else.
-        """
-        return self._router.route(test_id, key)
-
-    def assign(
-        self, test_id: str, key: str | bytes | int | None = None, *, request_id: str | None = None
-    ) -> Assignment:
-        """Return the model version that answers a request, together with what its outcome should say about that.
-
-        Hand the assignment to :meth:`record_result`: then the outcome is counted in the phase and with the share it was
-        routed by, and what got lost on the way can be told.
-
-        Args:
-            test_id: The test.
-            key: As for :meth:`route_request`.
-            request_id: Your own id of the request; a fresh one when left out.
-
-        Returns:
-            ``version``, its ``share`` of all traffic, the ``revision`` of the shares (the phase), ``request_id`` and
-            ``arm`` (``A`` for the control, or ``holdout``).
-
-        Raises:
-            ABTestNotFoundError: There is no such test.
-            InvalidInputError: The key is something else, or the id is no text of 1 to 200 characters.
-        """
-        return self._router.assign(test_id, key, request_id)
