@@ -150,6 +150,20 @@ def _peeked(counts: error_rates.Counts, metric: str, alpha: float, tests: int) -
     return f"peeking at p < {alpha:g}: {counts['peek', metric, str(alpha)] / tests:.1%}"
 
 
+def whole_verdicts(run: Simulations) -> Iterator[Section]:
+    """Two equal arms: any final decision at any look, whatever it says."""
+    from tests.statistics import verdicts
+
+    for index, question in enumerate(verdicts.QUESTIONS):
+        counts = run.counted(verdicts.of_equal_arms, index, seed=_SEEDS["verdicts"] + 1000 * index)
+        figures = []
+        for alpha in error_rates.ALPHAS:
+            said = {action: hits for (_, action, level), hits in sorted(counts.items()) if level == str(alpha)}
+            note = ", ".join(f"{action} {hits}" for action, hits in said.items())
+            figures.append(rate(f"any final decision, alpha {alpha:g}", sum(said.values()), run.tests, alpha, note))
+        yield Section(f"Equal arms: whole verdicts; {question.name}", figures)
+
+
 def coverage(run: Simulations) -> Iterator[Section]:
     """Challengers that do differ: intervals that miss the true difference at any look."""
     for difference in error_rates.DIFFERENCES:
@@ -214,6 +228,7 @@ def nsl_kdd(run: Simulations) -> Iterator[Section]:
 
 PARTS: dict[str, Callable[[Simulations], Iterable[Section]]] = {
     "equal": false_verdicts,
+    "verdicts": whole_verdicts,
     "coverage": coverage,
     "simpson": simpson,
     "delay": delays,
