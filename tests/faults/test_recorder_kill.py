@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 OUTCOMES = int(os.environ.get("SENTINELZER0_TEST_OUTCOMES", "2000"))
 """Of each process; PostgreSQL is given a fifth."""
 FLUSHES = 25  # of each process, so that it may die between any two
-LIFE_S = (0.3, 1.5)  # how long a process lives, the start of its workspace included
+YOUNG_S = 0.5  # how long a process lives at most that is killed after its start
+OLD_S = 0.5 if OUTCOMES > 10_000 else 0.1  # … that is killed after the first flush that was acknowledged
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -42,6 +44,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.database() as url:
         yield f"{url}&blobs={tmp_path / 'workspace'}"
+
+
+@dataclass
+class Life:
+    """A running process: its number, what was acknowledged when it started, and when it is killed, if that is known."""
+
+    number: int
+    before: int
+    dies: float | None
 
 
 def outcome(number: int, row: int) -> dict[str, Any]:
@@ -95,19 +106,23 @@ def test_killed_recorders_lose_nothing_acknowledged_and_count_nothing_twice(plac
     chance = random.Random(20260101)
     files = [tmp_path / f"acknowledged{number}" for number in range(processes)]
     kills = promised = 0
-    running: dict[int, tuple[int, float]] = {}
+    running: dict[int, Life] = {}
     todo = list(range(processes))
     try:
         while todo or running:
             for number in todo:
                 child = fork(partial(work, place, test_id, number, outcomes, files[number]))
-                # Each process is killed a few times; then it is let finish.
-                dies = time.monotonic() + chance.uniform(*LIFE_S) if kills < 4 * processes else math.inf
-                running[child] = (number, dies)
+                # Each is killed a few times, half of them before they can have written anything; then it is let finish.
+                mortal, early = kills < 4 * processes, chance.random() < 0.5
+                running[child] = Life(number, acknowledged(files[number]), math.inf if early or not mortal else None)
+                if mortal and early:
+                    running[child].dies = time.monotonic() + chance.uniform(0, YOUNG_S)
             todo = []
             time.sleep(0.01)
-            for child, (number, dies) in list(running.items()):
-                if time.monotonic() >= dies:
+            for child, life in list(running.items()):
+                if life.dies is None and acknowledged(files[life.number]) > life.before:
+                    life.dies = time.monotonic() + chance.uniform(0, OLD_S)
+                if life.dies is not None and time.monotonic() >= life.dies:
                     os.kill(child, signal.SIGKILL)
                 elif os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     continue
@@ -116,8 +131,8 @@ def test_killed_recorders_lose_nothing_acknowledged_and_count_nothing_twice(plac
                 assert status in {0, -signal.SIGKILL}
                 if status:
                     kills += 1
-                    promised += acknowledged(files[number])
-                    todo.append(number)
+                    promised += acknowledged(files[life.number]) - life.before
+                    todo.append(life.number)
     finally:
         for child in running:
             with suppress(ProcessLookupError):
