@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sentinelzer0.domain.ab_design import new_test
+from sentinelzer0.domain.ab_design import DEFAULTS, new_test
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.domain.guardrails import Guardrail
 from sentinelzer0.domain.identity import DEFAULT_MODEL, check_actor
@@ -115,34 +115,16 @@ class ABTestDesigns:
             InvalidInputError: Two equal arms, shares beyond all traffic, or another impossible setting.
             VersionNotFoundError: A version of a test with a deployment does not exist.
         """
+        design = {
+            name: value for name, value in locals().items() if name in DEFAULTS
+        }  # the parameters are the settings
         person = check_actor(created_by)
         test = new_test(
             test_id=self.kernel.ids.new("test"),
             salt=random_salt() if salt is None else salt,
             now=self.kernel.now(),
             created_by=person.name,
-            test_name=test_name,
-            model_a=model_a,
-            model_b=model_b,
-            traffic_split=traffic_split,
-            description=description,
-            min_samples=min_samples,
-            significance_threshold=significance_threshold,
-            primary_metric=primary_metric,
-            guardrails=guardrails,
-            deployment=deployment,
-            model=model,
-            arms=arms,
-            holdout=holdout,
-            shadow=shadow,
-            segments=segments,
-            latency_slo_ms=latency_slo_ms,
-            label_window=label_window,
-            minimum_effect=minimum_effect,
-            direction=direction,
-            end_at_verdict=end_at_verdict,
-            deadline=deadline,
-            max_samples=max_samples,
+            **design,
         )
         lifecycle.create(self.kernel, person, test)
         with self.kernel.read() as view:

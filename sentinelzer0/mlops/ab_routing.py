@@ -106,7 +106,7 @@ class ABTestRouting(ABTestDesigns):
         """
         try:
             until, arm_of, terms, revision, prefix, number = self._routes[test_id]
-        except (KeyError, TypeError):  # as in route(), without a call
+        except (KeyError, TypeError):  # as in route_request, without a call
             until, arm_of, terms, revision, prefix, number = self._read(test_id)
         if self._monotonic() >= until:
             _, arm_of, terms, revision, prefix, number = self._read(test_id)
