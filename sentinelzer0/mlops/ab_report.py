@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import ArmReading, Look, StoredTest
+from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.identity import subject_of_test
+from sentinelzer0.domain.outcomes import Look
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
-from sentinelzer0.mlops.ab_judging import arms_at, arms_of
+from sentinelzer0.mlops.ab_earlier_looks import compared_arms, readings_of
+from sentinelzer0.mlops.ab_judging import arms_of
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.mlops.ab_report_text import json_report, markdown_report
-from sentinelzer0.mlops.ab_results import comparisons
 from sentinelzer0.reports import Event, IntervalChart, render
 from sentinelzer0.reports.ab_charts import interval_chart, ramp_marks
 from sentinelzer0.reports.ab_page import ab_document
@@ -106,7 +107,7 @@ def report_of(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> ABRep
     """
     with kernel.read() as view:
         test = require_test(view, test_id)
-        looks = _looks(view, test)
+        looks = _looks(view, test, results)
         records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
     return ABReport(_with_decision(test, results, looks), looks, settings_of(test), _audit(records), now)
@@ -120,35 +121,34 @@ def settings_of(test: StoredTest) -> dict[str, Any]:
     return settings
 
 
-def _looks(view: Reader, test: StoredTest) -> list[dict[str, Any]]:
+def _looks(view: Reader, test: StoredTest, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the looks at a test, the last one as of now."""
     evidence = evidence_of(view, test.test_id, histograms=False)
-    last = Look(evidence.events, view.now, None, *arms_of(evidence))
-    looks = [
-        Look(look.events, look.at, look.decision, *arms_at(look)) for look in view.ab_tests.looks.all(test.test_id)
-    ]
-    kept = [look for look in looks if look.events < last.events]
-    return [_readings(test, look) for look in (*kept, last)]
+    kept = [_kept(test, look) for look in view.ab_tests.looks.all(test.test_id) if look.events < evidence.events]
+    last = {"events": evidence.events, "recorded_at": view.now.isoformat(), "decision": None}
+    readings = _readings_now(test, results) if "comparisons" in results else compared_arms(test, *arms_of(evidence))
+    return [*kept, last | readings]
 
 
-def _readings(test: StoredTest, look: Look) -> dict[str, Any]:
-    compared = comparisons(test, ArmReading(look.a, 0, {}), ArmReading(look.b, 0, {}))
-    found = {
-        metric.value: {
-            "difference": one.difference,
-            "interval": None if one.interval is None else list(one.interval),
-            "low": None,
-            "high": None,
-            "samples_a": one.samples_a,
-            "samples_b": one.samples_b,
-        }
-        for metric, one in compared.items()
-    }
+def _kept(test: StoredTest, look: Look) -> dict[str, Any]:
+    readings = look.readings if "comparisons" in look.readings else readings_of(test, look.readings)
+    return {"events": look.events, "recorded_at": look.at.isoformat(), "decision": look.decision, **readings}
+
+
+def _readings_now(test: StoredTest, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results say in the form of a look."""
+    names = ("difference", "interval", "samples_a", "samples_b")
+    states: dict[str, dict[str, str]] = {}
+    for guardrail in results["guardrails"]:
+        states.setdefault(guardrail["version"], {})[guardrail["metric"]] = guardrail["state"]
     return {
-        "events": look.events,
-        "recorded_at": look.at.isoformat(),
-        "decision": look.winner,
-        "comparisons": {test.model_b: found},
+        "comparisons": {
+            version: {metric: {name: found[name] for name in names} for metric, found in compared.items()}
+            for version, compared in results["comparisons"].items()
+        },
+        "guardrails": states,
+        "srm": {"p_value": results["srm"]["p_value"]},
+        "phase": len(test.phases),
     }
 
 
