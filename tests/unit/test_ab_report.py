@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentinelzer0.domain.ab_design import new_test
 from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.mlops.ab_earlier_looks import readings_of
 from sentinelzer0.mlops.ab_report import format_of
 from sentinelzer0.mlops.ab_report_text import json_report, markdown, markdown_report
 from sentinelzer0.reports import IntervalChart, LaneChart, LineChart, Panels, Table, TrafficChart, VerdictKind, render
@@ -320,3 +322,25 @@ def test_other_forms_follow_the_name_too() -> None:
     assert [format_of(f"a/{name}") for name in ("r.md", "r.markdown", "r.json")] == ["md", "md", "json"]
     with pytest.raises(InvalidInputError, match=r"'r\.pdf' says otherwise"):
         format_of("a/r.pdf")
+
+
+def test_looks_of_an_earlier_release_still_draw_a_chart() -> None:
+    test = new_test(
+        test_id="test_1",
+        salt="00000000000000ff",
+        now=START,
+        created_by="ada",
+        test_name="f1",
+        model_a="v1",
+        model_b="v2",
+        min_samples=100,
+    )
+    row = [2000, 20, 40_000.0, 900_000.0, 2.3e7, 0, 0.0, 0.0, 0.0]
+    found = readings_of(test, {"arms": [[*row, 600, 200, 900, 300], [*row, 800, 100, 1000, 100]]})
+    point = found["comparisons"]["v2"]["f1_score"]
+    assert point["difference"] == pytest.approx(1600 / 1800 - 1200 / 1700)
+    assert point["interval"][0] > 0
+    assert (point["samples_a"], point["samples_b"]) == (2000, 2000)
+    made = report(arms=2)
+    looks = [{"events": n, "recorded_at": after(n), "decision": None, **found} for n in (1, 2)]
+    assert len(evidence(replace(made, looks=looks))[0].points) == 2
