@@ -22,7 +22,7 @@ from operator import itemgetter, mul
 from typing import NamedTuple
 
 from sentinelzer0.domain.outcomes import CellKey, Outcome, StoredOutcome
-from sentinelzer0.stats.histogram import bucket_of
+from sentinelzer0.stats.histogram import buckets_of
 
 COHORTS_PER_WINDOW = 8
 """A label window is divided into so many cohorts: the wait for a label is exact to an eighth of it."""
@@ -261,7 +261,7 @@ def _tally(outcomes: Sequence[Outcome], slo_ms: float | None, units: int) -> Inc
         fp=cells[1, 0],
         tn=cells[0, 0],
         fn=cells[0, 1],
-        buckets=dict(Counter(map(bucket_of, latencies))),
+        buckets=buckets_of(latencies),
         custom=_custom(outcomes),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
 from sentinelzer0.domain.outcome_values import (
+    MAX_ID,
     MAX_LATENCY_MS,
     check_confidence,
     check_custom,
@@ -41,7 +42,22 @@ _FIELDS = frozenset(
         "share",
     }
 )
+_USUAL = frozenset(
+    {
+        "model_version",
+        "success",
+        "latency_ms",
+        "confidence",
+        "true_label",
+        "predicted_label",
+        "request_id",
+    }
+)
+"""The fields of nearly every row."""
+
+_BITS = (0, 1)
 _NO_CUSTOM: Mapping[str, float] = {}
+_new: Any = tuple.__new__  # a named tuple makes itself by a call of its own, which costs twice as much
 
 
 class _Place(NamedTuple):
@@ -77,38 +93,48 @@ def checked(
         InvalidInputError: Something in it is not possible; the message says what.
     """
     try:
-        place = _Place(stream.arms[version], stream.phase, 0, None, None)
+        arm = stream.arms[version]
     except (KeyError, TypeError):
         raise _unknown_arm(stream, version) from None
+    phase, assigned, assigned_id = stream.phase, 0, None
     if assignment is not None or revision is not None or share is not None:
-        place = _assigned(kernel, stream, version, place, assignment, revision, share)
+        place = _Place(arm, phase, 0, None, None)
+        arm, phase, assigned, share, assigned_id = _assigned(kernel, stream, version, place, assignment, revision, share)
     if request_id is None:
-        request_id = place.request_id or kernel.ids.new("out")
-    arm = place.arm
+        request_id = assigned_id or kernel.ids.new("out")
+    # The usual values are let through here, because a call for each costs as much as a statement.
+    if type(request_id) is not str or not 0 < len(request_id) <= MAX_ID or not request_id.isascii() or "\0" in request_id:
+        request_id = check_request_id(request_id)
     if key is not None:
         key = _unit(key)
         if stream.held_out is not None and arm == CONTROL and stream.held_out(key):
             arm = HOLDOUT
-    # The usual values are let through here, because a call for each costs as much as a statement.
     if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
         latency_ms = check_latency(latency_ms)
-    if type(confidence) is not float or not 0.0 <= confidence <= 1.0:
+    if confidence is not None and (type(confidence) is not float or not 0.0 <= confidence <= 1.0):
         confidence = check_confidence(confidence)
-    return Outcome(
-        check_request_id(request_id),
-        arm,
-        1 if success is True else check_success(success),
-        latency_ms,
-        confidence,
-        1 if predicted_label is True else check_label(predicted_label, "predicted_label"),
-        1 if true_label is True else check_label(true_label, "true_label"),
-        key,
-        _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
-        "" if segment is None else _segment(stream, segment),
-        place.phase,
-        place.assigned,
-        place.share,
-        0 if stream.slots is None else stream.slots.get(arm, 0),
+    if predicted_label is not None and (type(predicted_label) is not int or predicted_label not in _BITS):
+        predicted_label = check_label(predicted_label, "predicted_label")
+    if true_label is not None and (type(true_label) is not int or true_label not in _BITS):
+        true_label = check_label(true_label, "true_label")
+    return _new(
+        Outcome,
+        (
+            request_id,
+            arm,
+            1 if success is True else 0 if success is False else check_success(success),
+            latency_ms,
+            confidence,
+            predicted_label,
+            true_label,
+            key,
+            _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
+            "" if segment is None else _segment(stream, segment),
+            phase,
+            assigned,
+            share,
+            0 if stream.slots is None else stream.slots.get(arm, 0),
+        ),
     )
 
 
@@ -180,7 +206,8 @@ def _label_row(row: Any) -> tuple[str, int]:
 def _checked_row(kernel: Kernel, stream: Stream, row: Any, own_id: str) -> Outcome:
     if type(row) is not dict and not isinstance(row, Mapping):
         raise InvalidInputError(f"It is a {type(row).__name__}, not a mapping.")
-    if not _FIELDS.issuperset(row):
+    usual = _USUAL.issuperset(row)
+    if not usual and not _FIELDS.issuperset(row):
         unknown = sorted(str(name) for name in row if name not in _FIELDS)
         raise InvalidInputError(f"There is no field {unknown[0]!r}.", hint=f"Use: {', '.join(sorted(_FIELDS))}.")
     try:
@@ -190,7 +217,21 @@ def _checked_row(kernel: Kernel, stream: Stream, row: Any, own_id: str) -> Outco
             f"{missing.args[0]} is missing.", hint="Every row needs model_version, success and latency_ms."
         ) from missing
     get = row.get
-    request_id, assignment = get("request_id"), get("assignment")
+    request_id = get("request_id")
+    if usual:
+        return checked(
+            kernel,
+            stream,
+            version,
+            success,
+            latency,
+            get("confidence"),
+            get("true_label"),
+            get("predicted_label"),
+            None,
+            own_id if request_id is None else request_id,
+        )
+    assignment = get("assignment")
     return checked(
         kernel,
         stream,

@@ -8,6 +8,7 @@ fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, isfinite, log
@@ -36,6 +37,16 @@ def bucket_of(value_ms: float) -> int:
     if not (isfinite(value_ms) and value_ms >= 0.0):
         raise InvalidInputError(f"A latency of {value_ms} ms is not possible.", hint="Pass milliseconds >= 0.")
     return ZERO_BUCKET if value_ms < SMALLEST_MS else ceil(log(value_ms) * _PER_LOG)
+
+
+def buckets_of(values_ms: Iterable[float]) -> dict[int, int]:
+    """How many of many latencies fall into each bucket, as :func:`bucket_of` says.
+
+    Args:
+        values_ms: Milliseconds, known to be finite and not negative.
+    """
+    per_log = _PER_LOG
+    return dict(Counter([ceil(log(v) * per_log) if v >= SMALLEST_MS else ZERO_BUCKET for v in values_ms]))
 
 
 def value_of(bucket: int) -> float:
