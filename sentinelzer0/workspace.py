@@ -12,6 +12,7 @@ from sentinelzer0.mlops.ab_testing import ABTestManager
 from sentinelzer0.mlops.audit_trail import AuditTrail
 from sentinelzer0.mlops.deployments import Deployments
 from sentinelzer0.mlops.model_registry import ModelRegistry
+from sentinelzer0.mlops.outcomes import Outcomes
 from sentinelzer0.mlops.rollback import RollbackManager
 from sentinelzer0.mlops.version_manager import ModelVersionManager
 
@@ -64,6 +65,11 @@ class Workspace:
     def ab_tests(self) -> ABTestManager:
         """A/B tests of live traffic."""
         return ABTestManager(kernel=self.kernel, tracker=self.tracker)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Outcomes of production, and the raw outcomes of tests."""
+        return Outcomes(self.kernel)
 
     @cached_property
     def rollback(self) -> RollbackManager:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
@@ -57,7 +57,9 @@ _USUAL = frozenset(
 
 _BITS = (0, 1)
 _NO_CUSTOM: Mapping[str, float] = {}
-_new: Any = tuple.__new__  # a named tuple makes itself by a call of its own, which costs twice as much
+_new: Callable[[type[Outcome], tuple[Any, ...]], Outcome] = (
+    tuple.__new__
+)  # a named tuple makes itself by a call of its own, which costs twice as much
 
 
 class _Place(NamedTuple):
@@ -99,11 +101,18 @@ def checked(
     phase, assigned, assigned_id = stream.phase, 0, None
     if assignment is not None or revision is not None or share is not None:
         place = _Place(arm, phase, 0, None, None)
-        arm, phase, assigned, share, assigned_id = _assigned(kernel, stream, version, place, assignment, revision, share)
+        arm, phase, assigned, share, assigned_id = _assigned(
+            kernel, stream, version, place, assignment, revision, share
+        )
     if request_id is None:
         request_id = assigned_id or kernel.ids.new("out")
     # The usual values are let through here, because a call for each costs as much as a statement.
-    if type(request_id) is not str or not 0 < len(request_id) <= MAX_ID or not request_id.isascii() or "\0" in request_id:
+    if (
+        type(request_id) is not str
+        or not 0 < len(request_id) <= MAX_ID
+        or not request_id.isascii()
+        or "\0" in request_id
+    ):
         request_id = check_request_id(request_id)
     if key is not None:
         key = _unit(key)

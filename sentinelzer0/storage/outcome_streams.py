@@ -105,10 +105,11 @@ class StreamRows:
         phase: int = 0,
         cohort_s: float = 0.0,
         slo_ms: float | None = None,
-        next_look: int = FIRST_LOOK,
+        judged: bool = True,
     ) -> None:
         """Begin a stream; one that exists stays as it is."""
-        row: dict[str, Any] = {"stream": stream, "status": status, "events": 0, "next_look": next_look}
+        row: dict[str, Any] = {"stream": stream, "status": status, "events": 0}
+        row["next_look"] = FIRST_LOOK if judged else NEVER
         row |= {"phase": phase, "cohort_s": cohort_s, "slo_ms": slo_ms, "relabelled": 0, "pruned": 0, "running": "{}"}
         self._connection.run(_create, row)
 
