@@ -27,6 +27,7 @@ KEYS = {
     "actor": "who acts, as written into the audit log",
     "output": f"how results are written: {', '.join(OUTPUTS)}",
     "metric": "the metric shown in lists; empty takes the first known one a version reports",
+    "retention_days": "after how many days outcomes prune deletes raw outcomes; empty keeps them",
 }
 _DEFAULTS = {
     "workspace": "models",
@@ -34,6 +35,7 @@ _DEFAULTS = {
     "environment": "production",
     "output": "table",
     "metric": "",
+    "retention_days": "",
 }
 
 

@@ -26,6 +26,7 @@ FLOW = (
     Noun("policy", "policies", "What needs an approval, and which gates must hold"),
     Noun("deployments", "deployments", "What serves now, what did when, who put it there and why"),
     Noun("ab", "ab_tests", "A/B tests whose verdict holds however often you look"),
+    Noun("outcomes", "outcomes", "What versions showed in production; raw outcomes exported and pruned"),
     Noun("rollback", "rollbacks", "The way back, health checks, quarantine"),
     Noun("audit", "audit", "Read, verify, sign, export and prove the audit log"),
 )
