@@ -25,8 +25,7 @@ from sentinelzer0.domain.assignment import CONTROL, HOLDOUT
 from sentinelzer0.domain.guardrails import Guardrail
 from sentinelzer0.domain.scalars import shown
 from sentinelzer0.errors import ConflictError, IllegalTransitionError, InvalidInputError
-from sentinelzer0.stats.comparison import Comparison, Stratum, compare
-from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, metric_named
+from sentinelzer0.stats.estimators import AnyMetric, metric_named
 
 FIRST_LOOK = 20
 _LOOK_GROWTH = 1.03
@@ -187,38 +186,6 @@ class StoredTest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ArmReading:
-    """The statistics of one arm, with what inference does not use.
-
-    Attributes:
-        statistics: What inference uses.
-        late: Outcomes that came after the end and are not counted.
-        custom: For each custom metric (samples, sum, sum of squares).
-    """
-
-    statistics: ArmStatistics
-    late: int
-    custom: Mapping[str, tuple[int, float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The statistics of both arms at one look, without histograms.
-
-    Attributes:
-        events: Outcomes and labels up to it.
-        at: When.
-        winner: ``A`` or ``B`` if the evidence carried a verdict then.
-    """
-
-    events: int
-    at: datetime
-    winner: str | None
-    a: ArmStatistics
-    b: ArmStatistics
-
-
 def moved(test: StoredTest, verb: str, now: datetime) -> StoredTest:
     """Return the test after ``start``, ``pause``, ``resume``, ``cancel`` or ``complete``.
 
@@ -308,49 +275,6 @@ _PARTICIPLE = {
     "cancel": "cancelled",
     "complete": "completed",
 }
-
-
-def decided(test: StoredTest, comparison: Comparison, at: datetime, *, events: int, requests: int) -> StoredTest:
-    """Return the test with its verdict latched; a test that has one, or evidence that carries none, stays as it is.
-
-    Args:
-        test: The test.
-        comparison: What the primary metric said.
-        at: When it said so.
-        events: Outcomes and labels it was based on.
-        requests: Outcomes among them.
-    """
-    if test.winner is not None or comparison.winner is None:
-        return test
-    verdict = {
-        "winner": comparison.winner,
-        "metric": comparison.metric.value,
-        "model_a": comparison.value_a,
-        "model_b": comparison.value_b,
-        "difference": comparison.difference,
-        "interval": None if comparison.interval is None else list(comparison.interval),
-        "p_value": comparison.p_value,
-        "samples_a": comparison.samples_a,
-        "samples_b": comparison.samples_b,
-        "reason": _reason_then(comparison),
-        "events": events,
-        "requests": requests,
-        "reached_at": at.isoformat(),
-    }
-    winner = test.model_b if comparison.winner == "B" else test.model_a
-    return replace(test, winner=winner, winner_confidence=comparison.confidence, verdict=verdict)
-
-
-def _reason_then(comparison: Comparison) -> str:
-    """Return the reason as of the verdict: by now the interval may be another one."""
-    counted = comparison.samples_a + comparison.samples_b
-    when = f"when the verdict was reached, after {counted:,} {comparison.metric.unit}, the difference B - A lay between"
-    return comparison.reason.replace("the difference B - A lies between", when)
-
-
-def comparison_of(test: StoredTest, a: ArmStatistics, b: ArmStatistics) -> Comparison:
-    """Return what the primary metric says at one look."""
-    return compare([Stratum(a, b)], test.metric, test.significance_threshold, test.min_samples)
 
 
 def next_look(events: int) -> int:

@@ -14,8 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from sentinelzer0.domain.ab_design import new_test
-from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, comparison_of, decided, with_new_phase
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, with_new_phase
+from sentinelzer0.domain.decisions import judge, latched, verdict_of
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION, Actor, check_label, subject_of_version
+from sentinelzer0.domain.proofs import Proofs
 from sentinelzer0.domain.rollbacks import RollbackEvent, RollbackStrategy
 from sentinelzer0.domain.scalars import real, shown
 from sentinelzer0.domain.tallies import Increment
@@ -159,11 +161,11 @@ def _add_test(tx: Transaction, test: StoredTest, totals: dict[str, Increment], f
     tx.streams.advance(test.test_id, events)
     # The verdict is what the evidence carries; what version 3.3 concluded is a remark.
     evidence = tx.cells.evidence(test.test_id, None)
-    a, b = evidence.arm("A"), evidence.arm("B")
     judged = replace(test, warnings=remarks)
     if test.status.is_over:
         at = test.ended_at or tx.now
-        judged = decided(judged, comparison_of(judged, a, b), at, events=events, requests=events)
+        verdict = verdict_of(judged, judge(judged, evidence, Proofs()), at, events=events, requests=events)
+        judged = judged if verdict is None else latched(judged, verdict)
     tx.ab_tests.put(judged)
     detail: dict[str, Any] = {
         "file": facts.file,

@@ -1,29 +1,89 @@
-"""Judging a test: looks at its evidence, and the verdict that is latched at the first decisive one."""
+"""Judging a test: looks at its evidence, and the verdict that is latched at the first decisive one.
+
+A look costs the same at a thousand and at a hundred million outcomes: it reads sufficient statistics. What all looks
+have proven is kept beside them, so that the next one starts from there.
+"""
 
 from __future__ import annotations
 
-from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, comparison_of, decided, next_look
-from sentinelzer0.domain.identity import subject_of_test
-from sentinelzer0.domain.outcomes import Evidence, Look
-from sentinelzer0.kernel import SYSTEM, Kernel, Reader
+from dataclasses import dataclass
+from typing import Any
+
+from sentinelzer0.domain import canonical_json
+from sentinelzer0.domain.ab_tests import StoredTest, next_look
+from sentinelzer0.domain.decisions import Action, Judgement, judge, latched, verdict_of
+from sentinelzer0.domain.guarding import challengers
+from sentinelzer0.domain.identity import subject_of_test, subject_of_version
+from sentinelzer0.domain.outcomes import Evidence as Measured
+from sentinelzer0.domain.outcomes import Look
+from sentinelzer0.domain.proofs import Proofs
+from sentinelzer0.domain.registry import AB_VERDICT, Evidence
+from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
-from sentinelzer0.stats.estimators import ArmStatistics
-from sentinelzer0.stats.moments import Confusion, Moments
 
 REACH = "ab_test:verdict:reach"
+_FORMAT = "sentinelzer0-ab-verdict-1"
+_DESIGN = (
+    "test_id",
+    "test_name",
+    "model",
+    "arms",
+    "phases",
+    "holdout",
+    "mode",
+    "primary_metric",
+    "direction",
+    "guardrails",
+    "segments",
+    "min_samples",
+    "significance_threshold",
+    "minimum_effect",
+    "latency_slo_ms",
+    "label_window_s",
+    "salt",
+)
 
-_DECISIONS = {"A": "keep", "B": "promote"}
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A test, what was measured, and what a look at that says.
+
+    Attributes:
+        test: The test.
+        measured: The sufficient statistics.
+        judgement: What they say.
+    """
+
+    test: StoredTest
+    measured: Measured
+    judgement: Judgement
+
+    @property
+    def carries_verdict(self) -> bool:
+        """Whether there is a verdict to latch."""
+        return self.test.status.is_open and not self.test.verdict and self.judgement.decision.is_final
+
+
+def judged(view: Reader, test_id: object, *, histograms: bool = True) -> Judged:
+    """Look at a test as it is now; nothing is kept.
+
+    Raises:
+        ABTestNotFoundError: There is no such test.
+    """
+    test = require_test(view, test_id)
+    measured = evidence_of(view, test.test_id, histograms=histograms)
+    return Judged(test, measured, judge(test, measured, _proofs(view, test.test_id)))
 
 
 def look(view: Reader, test_id: str, events: int) -> bool:
     """Keep a look and return whether it carries a verdict that is not latched yet."""
-    test = require_test(view, test_id)
-    a, b = arms_of(evidence_of(view, test_id, histograms=False))
-    winner = comparison_of(test, a, b).winner
-    decision = None if winner is None else _DECISIONS[winner]
-    readings = {"arms": [_numbers(a), _numbers(b)]}
-    view.ab_tests.looks.add(test_id, Look(events, view.now, decision, readings), next_look(events))
-    return winner is not None and test.winner is None
+    found = judged(view, test_id, histograms=False)
+    verdict = _verdict(view, found, events)
+    action = None if verdict is None else verdict["action"]
+    readings = found.judgement.to_readings(found.test, found.measured) | {"verdict": verdict}
+    view.ab_tests.looks.add(test_id, Look(events, view.now, action, readings), next_look(events))
+    view.streams.set_running(test_id, found.judgement.proofs.to_dict())
+    return verdict is not None
 
 
 def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
@@ -34,70 +94,79 @@ def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
     """
     with kernel.begin(SYSTEM, REACH, subject_of_test(test_id)) as tx:
         test = tx.ab_tests.get(test_id)
-        if test is None or test.winner is not None or not test.status.is_open:
+        if test is None or test.verdict or not test.status.is_open:
             return None
         after = with_verdict(tx, test)
-        if after.winner is None:
+        if not after.verdict:
             return None
+        evidence = attach_verdict(kernel, tx, after)
         tx.ab_tests.put(after)
-        tx.record(reason=after.verdict["reason"], detail={"verdict": after.verdict})
+        detail = {"verdict": after.verdict, "evidence": evidence}
+        tx.record(None, *_concerned(after), reason=after.verdict["reason"], detail=detail)
     return after
-
-
-def carries_new_verdict(kernel: Kernel, test_id: object) -> bool:
-    """Return whether an open test's evidence carries a verdict that is not latched yet.
-
-    Raises:
-        ABTestNotFoundError: There is no such test.
-    """
-    with kernel.read() as view:
-        test = require_test(view, test_id)
-        return test.status.is_open and test.winner is None and with_verdict(view, test).winner is not None
 
 
 def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
     """Return the test with the verdict its evidence carries, if any, as of the first look that carried it."""
-    if test.winner is not None:
+    if test.verdict:
         return test
-    found = view.ab_tests.looks.first_decided(test.test_id)
-    evidence = Evidence() if found else evidence_of(view, test.test_id, histograms=False)
-    a, b = arms_at(found) if found else arms_of(evidence)
-    events, at = (found.events, found.at) if found else (evidence.events, view.now)
-    return decided(test, comparison_of(test, a, b), at, events=events, requests=a.requests + b.requests)
+    first = view.ab_tests.looks.first_decided(test.test_id)
+    if first is not None and first.readings.get("verdict"):
+        return latched(test, first.readings["verdict"])
+    found = judged(view, test.test_id, histograms=False)
+    verdict = _verdict(view, found, found.measured.events)
+    return test if verdict is None else latched(test, verdict)
 
 
-def arms_of(evidence: Evidence) -> tuple[ArmStatistics, ArmStatistics]:
-    """Return the statistics of the control and of the first challenger."""
-    return evidence.arm("A"), evidence.arm("B")
+def attach_verdict(kernel: Kernel, tx: Transaction, test: StoredTest) -> list[dict[str, Any]]:
+    """Attach a test's verdict to its challengers that are versions, as evidence a gate can demand.
 
+    Args:
+        kernel: The open workspace.
+        tx: The transaction that latches the verdict.
+        test: The test with its verdict.
 
-def readings_of(view: Reader, test_id: str) -> tuple[ArmReading, ArmReading]:
-    """Return what the control and the first challenger measured."""
-    evidence = evidence_of(view, test_id)
-    a, b = (
-        ArmReading(
-            arm, evidence.late.get(letter, 0), {n: (m.count, m.total, m.total_sq) for n, m in arm.custom.items()}
+    Returns:
+        What was attached, for the audit record.
+    """
+    versions = {letter: tx.versions.get(test.model, test.arms[letter]) for letter in challengers(test)}
+    living = {letter: found for letter, found in versions.items() if found is not None and found.deleted_at is None}
+    if not test.verdict or not living:
+        return []
+    design = {name: getattr(test, name) for name in _DESIGN}
+    content = canonical_json.dumps({"format": _FORMAT, "test": design, "verdict": test.verdict})
+    digest = kernel.blobs.put_bytes(content)  # the bytes first, the rows second
+    attached = []
+    for letter, version in living.items():
+        passed = test.verdict["action"] == Action.PROMOTE.value and test.verdict["winner"] == letter
+        item = Evidence(
+            evidence_id=tx.new_id("ev"),
+            model=test.model,
+            version=version.version,
+            kind=AB_VERDICT,
+            passed=passed,
+            summary=f"{test.test_name}: {test.verdict['sentence']}",
+            digest=digest,
+            version_digest=version.digest,
+            filename=f"{test.test_id}-verdict.json",
+            attached_by=tx.actor.name,
+            attached_at=tx.now,
         )
-        for letter, arm in zip("AB", arms_of(evidence), strict=True)
-    )
-    return a, b
+        tx.registry.put_evidence(item)
+        attached.append({"version": item.version, "evidence": item.evidence_id, "passed": passed, "digest": digest})
+    return attached
 
 
-def arms_at(found: Look) -> tuple[ArmStatistics, ArmStatistics]:
-    """Return the statistics of both arms at a look."""
-    a, b = found.readings["arms"]
-    return _statistics(a), _statistics(b)
+def _concerned(test: StoredTest) -> tuple[str, ...]:
+    versions = (subject_of_version(test.model, name) for name in test.arms.values()) if test.environment else ()
+    return (subject_of_test(test.test_id), *versions)
 
 
-def _numbers(arm: ArmStatistics) -> list[float]:
-    of, sure, cells = arm.latency, arm.confidence, arm.confusion
-    latency = [of.total, of.total_sq, of.total_cu]
-    confidence = [sure.count, sure.total, sure.total_sq, sure.total_cu]
-    return [arm.requests, arm.failures, *latency, *confidence, cells.tp, cells.fp, cells.tn, cells.fn]
+def _verdict(view: Reader, found: Judged, events: int) -> dict[str, Any] | None:
+    requests = sum(found.measured.arm(letter).requests for letter in found.test.arms)
+    return verdict_of(found.test, found.judgement, view.now, events=events, requests=requests)
 
 
-def _statistics(row: list[float]) -> ArmStatistics:
-    requests, failures = int(row[0]), int(row[1])
-    latency = Moments(requests, row[2], row[3], row[4])
-    confidence = Moments(int(row[5]), row[6], row[7], row[8])
-    return ArmStatistics(requests, failures, latency, confidence, Confusion(*map(int, row[9:13])))
+def _proofs(view: Reader, test_id: str) -> Proofs:
+    state = view.streams.state(test_id)
+    return Proofs.from_dict({} if state is None else state.running)

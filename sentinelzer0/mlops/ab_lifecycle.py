@@ -19,7 +19,7 @@ from sentinelzer0.errors import GateFailedError, RefusedError
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops import ab_deployment as traffic
 from sentinelzer0.mlops import integrity
-from sentinelzer0.mlops.ab_judging import with_verdict
+from sentinelzer0.mlops.ab_judging import attach_verdict, with_verdict
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 
 CREATE = "ab_test:design:create"
@@ -166,7 +166,7 @@ def complete(kernel: Kernel, test_id: str, person: str, *, force: bool) -> Store
     with kernel.read() as view:
         test = require_test(view, test_id)
     with kernel.begin(person, ACTIONS["complete"], *subjects_of(test)) as tx:
-        return _complete(tx, require_test(tx, test_id), force=force)
+        return _complete(kernel, tx, require_test(tx, test_id), force=force)
 
 
 def end_if_due(kernel: Kernel, test_id: str) -> StoredTest | None:
@@ -185,7 +185,7 @@ def end_if_due(kernel: Kernel, test_id: str) -> StoredTest | None:
     with kernel.begin(SYSTEM, ACTIONS["complete"], *subjects_of(test)) as tx:
         test = require_test(tx, test_id)
         why = _reason_to_end(tx, test, tx.now)
-        return None if why is None else _complete(tx, test, force=True, why=why)
+        return None if why is None else _complete(kernel, tx, test, force=True, why=why)
 
 
 def samples_of(view: Reader, test: StoredTest) -> int:
@@ -197,23 +197,24 @@ def _reason_to_end(view: Reader, test: StoredTest, now: datetime) -> str | None:
     return due_to_end(test, now, 0 if test.max_samples is None else samples_of(view, test))
 
 
-def _complete(tx: Transaction, test: StoredTest, *, force: bool, why: str = "") -> StoredTest:
+def _complete(kernel: Kernel, tx: Transaction, test: StoredTest, *, force: bool, why: str = "") -> StoredTest:
     test = moved(test, "complete", tx.now)
     tx.streams.set_status(test.test_id, test.status.value)  # from here on nobody can add to what is read next
     evidence = evidence_of(tx, test.test_id, histograms=False)
-    counts = {version: evidence.arm(letter).requests for letter, version in test.arms.items()}
-    enough = min(counts.values()) >= test.min_samples
-    if not enough and not force:
-        have = " and ".join(f"{count} outcomes of {version}" for version, count in counts.items())
+    counts = [evidence.arm(letter).requests for letter in test.arms]
+    if min(counts) < test.min_samples and not force:
+        have = " and ".join(f"{count} of {name}" for count, name in zip(counts, test.arms.values(), strict=True))
         raise GateFailedError(
-            f"The test {test.test_name!r} has {have}; it needs {test.min_samples} of each.",
+            f"The test {test.test_name!r} has outcomes: {have}; it needs {test.min_samples} of each.",
             hint="Record more, cancel it, or force its completion, which declares no winner by itself.",
         )
+    had_verdict = bool(test.verdict)
     test = with_verdict(tx, test)
+    attached = [] if had_verdict else attach_verdict(kernel, tx, test)
     test, detail = traffic.give_back(tx, test)
     tx.ab_tests.put(test)
-    forced = force and not why and not enough
-    detail |= {"samples": list(counts.values()), "forced": forced, "verdict": test.verdict}
+    forced = force and not why and min(counts) < test.min_samples
+    detail |= {"samples": counts, "forced": forced, "verdict": test.verdict, "evidence": attached}
     said = test.verdict.get("reason", "")
     if why:
         detail |= {"ended_because": why}

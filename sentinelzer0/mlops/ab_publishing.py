@@ -9,9 +9,8 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.kernel import Kernel, check_path, write_json, write_text
-from sentinelzer0.mlops.ab_judging import REACH, readings_of
+from sentinelzer0.mlops.ab_judging import REACH, judged
 from sentinelzer0.mlops.ab_lifecycle import ACTIONS
-from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.mlops.ab_report import html_report
 from sentinelzer0.mlops.ab_results import results_of
 from sentinelzer0.mlops.ab_values import public_test
@@ -36,9 +35,13 @@ def write_results(kernel: Kernel, test_id: str) -> Path:
     """Write ``ab_tests/<test_id>.json``: the test and its results; it can be written again, so a failure is logged."""
     path = kernel.layout.ab_tests / f"{test_id}.json"
     with kernel.read() as view:
-        test = require_test(view, test_id)
-        shown, results = public_test(test, evidence_of(view, test_id)), results_of(test, *readings_of(view, test_id))
-    content = {"format": FORMAT, "test": shown.to_dict(), "results": results}
+        found = judged(view, test_id)
+    shown = public_test(found.test, found.measured).to_dict()
+    content = {
+        "format": FORMAT,
+        "test": shown,
+        "results": results_of(found.test, found.measured, found.judgement),
+    }
     try:
         write_json(path, content)
     except OSError as error:
@@ -71,7 +74,8 @@ def publish_verdict(
     if tracker is None:
         return
     with kernel.read() as view:
-        results = results_of(test, *readings_of(view, test.test_id))
+        found = judged(view, test.test_id)
+    results = results_of(found.test, found.measured, found.judgement)
     report = kernel.layout.ab_tests / f"{test.test_id}.html"
     try:
         write_text(report, html_report(kernel, test.test_id, results))

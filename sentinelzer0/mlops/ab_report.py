@@ -13,9 +13,8 @@ from sentinelzer0.domain.identity import subject_of_test
 from sentinelzer0.domain.outcomes import Look
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
-from sentinelzer0.mlops.ab_earlier_looks import compared_arms, readings_of
-from sentinelzer0.mlops.ab_judging import arms_of
-from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
+from sentinelzer0.mlops.ab_earlier_looks import readings_of
+from sentinelzer0.mlops.ab_judging import Judged, judged
 from sentinelzer0.mlops.ab_report_text import json_report, markdown_report
 from sentinelzer0.reports import Event, IntervalChart, render
 from sentinelzer0.reports.ab_charts import interval_chart, ramp_marks
@@ -106,11 +105,11 @@ def report_of(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> ABRep
         results: Its results.
     """
     with kernel.read() as view:
-        test = require_test(view, test_id)
-        looks = _looks(view, test, results)
+        found = judged(view, test_id, histograms=False)
+        looks = _looks(view, found)
         records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
-    return ABReport(_with_decision(test, results, looks), looks, settings_of(test), _audit(records), now)
+    return ABReport(results, looks, settings_of(found.test), _audit(records), now)
 
 
 def settings_of(test: StoredTest) -> dict[str, Any]:
@@ -121,53 +120,17 @@ def settings_of(test: StoredTest) -> dict[str, Any]:
     return settings
 
 
-def _looks(view: Reader, test: StoredTest, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the looks at a test, the last one as of now."""
-    evidence = evidence_of(view, test.test_id, histograms=False)
-    kept = [_kept(test, look) for look in view.ab_tests.looks.all(test.test_id) if look.events < evidence.events]
-    last = {"events": evidence.events, "recorded_at": view.now.isoformat(), "decision": None}
-    readings = _readings_now(test, results) if "comparisons" in results else compared_arms(test, *arms_of(evidence))
-    return [*kept, last | readings]
+def _looks(view: Reader, found: Judged) -> list[dict[str, Any]]:
+    """Return the looks at a test as JSON values, the last one as of now."""
+    test, events = found.test, found.measured.events
+    kept = [_kept(test, look) for look in view.ab_tests.looks.all(test.test_id) if look.events < events]
+    last = found.judgement.to_readings(test, found.measured)
+    return [*kept, {"events": events, "recorded_at": view.now.isoformat(), "decision": None, **last}]
 
 
 def _kept(test: StoredTest, look: Look) -> dict[str, Any]:
     readings = look.readings if "comparisons" in look.readings else readings_of(test, look.readings)
     return {"events": look.events, "recorded_at": look.at.isoformat(), "decision": look.decision, **readings}
-
-
-def _readings_now(test: StoredTest, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what results say in the form of a look."""
-    names = ("difference", "interval", "samples_a", "samples_b")
-    states: dict[str, dict[str, str]] = {}
-    for guardrail in results["guardrails"]:
-        states.setdefault(guardrail["version"], {})[guardrail["metric"]] = guardrail["state"]
-    return {
-        "comparisons": {
-            version: {metric: {name: found[name] for name in names} for metric, found in compared.items()}
-            for version, compared in results["comparisons"].items()
-        },
-        "guardrails": states,
-        "srm": {"p_value": results["srm"]["p_value"]},
-        "phase": len(test.phases),
-    }
-
-
-def _with_decision(test: StoredTest, results: Mapping[str, Any], looks: list[dict[str, Any]]) -> dict[str, Any]:
-    if "decision" in results:
-        return dict(results)
-    verdict, winner = test.verdict, test.winner
-    action = "inconclusive" if winner is None else "promote" if winner == test.model_b else "keep"
-    decision = {
-        "action": action,
-        "winner": winner,
-        "sentence": results["recommendation"],
-        "reasons": [results["statistical_significance"]["reason"]],
-        "latched": winner is not None,
-        "reached_at": verdict.get("reached_at"),
-        "requests": verdict.get("requests"),
-        "events": next((look["events"] for look in looks if look["decision"] is not None), None),
-    }
-    return {**results, "decision": decision}
 
 
 def _audit(records: list[AuditRecord]) -> AuditFacts:

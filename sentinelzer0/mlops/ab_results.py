@@ -1,120 +1,297 @@
-"""What a test says so far: both arms, every metric compared, the verdict and a recommendation in one sentence.
+"""What a test says so far, as a dictionary: both arms, every metric compared, the decision and its reasons.
 
-The primary metric is judged at the test's own threshold. The other metrics share that threshold evenly (Bonferroni),
-so that the chance that any of them is wrongly called better stays below it as well.
+The numbers come from :mod:`sentinelzer0.domain.readings`, what follows from :mod:`sentinelzer0.domain.decisions`;
+here they get their public names.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus, comparison_of
+from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus
+from sentinelzer0.domain.assignment import HOLDOUT
+from sentinelzer0.domain.decisions import Judgement
+from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
+from sentinelzer0.domain.outcomes import Evidence
+from sentinelzer0.domain.readings import by_segment
+from sentinelzer0.domain.traffic_split import SplitReading
 from sentinelzer0.mlops.ab_values import public_metrics
-from sentinelzer0.stats.comparison import Comparison, Stratum, compare
-from sentinelzer0.stats.estimators import Metric
-
-COMPARED = (
-    Metric.ERROR_RATE,
-    Metric.AVG_LATENCY_MS,
-    Metric.PRECISION,
-    Metric.RECALL,
-    Metric.F1_SCORE,
-    Metric.AVG_CONFIDENCE,
-)
+from sentinelzer0.reports.ab_summary import html_summary
+from sentinelzer0.stats import fixed_horizon as textbook
+from sentinelzer0.stats import sample_ratio
+from sentinelzer0.stats.comparison import Comparison
+from sentinelzer0.stats.estimators import CustomMetric, Metric
+from sentinelzer0.stats.multiplicity import holm
 
 
-def results_of(test: StoredTest, a: ArmReading, b: ArmReading) -> dict[str, Any]:
-    """Return the results of a test; see ``ABTestManager.get_test_results``."""
-    compared = comparisons(test, a, b)
+class ABResults(dict[str, Any]):
+    """The results of a test: a dictionary that a notebook shows as a table with the interval of every metric."""
+
+    def _repr_html_(self) -> str:
+        return html_summary(self)
+
+
+def results_of(
+    test: StoredTest, evidence: Evidence, judgement: Judgement, *, fixed_horizon: bool = False
+) -> dict[str, Any]:
+    """Return the results of a test; see ``ABTestManager.get_test_results``.
+
+    Args:
+        test: The test.
+        evidence: What was measured, with histograms.
+        judgement: What a look at it said.
+        fixed_horizon: Whether to add the answers of textbook tests.
+    """
+    compared = _comparisons(test, judgement)
+    metrics = {letter: public_metrics(name, evidence, letter).to_dict() for letter, name in test.arms.items()}
     return {
         "test_id": test.test_id,
         "test_name": test.test_name,
         "status": test.status.value,
         "model_a": test.model_a,
         "model_b": test.model_b,
-        "metrics_a": public_metrics(test.model_a, a).to_dict(),
-        "metrics_b": public_metrics(test.model_b, b).to_dict(),
-        "comparison": {metric.value: _compared(found) for metric, found in compared.items()},
-        "statistical_significance": significance(test, a, b, compared),
-        "recommendation": recommendation(test, compared[test.metric]),
-        "warnings": list(test.warnings),
+        "shadow": test.mode is Mode.SHADOW,
+        "decision": _decision(test, judgement),
+        "recommendation": recommendation(test, judgement),
+        "metrics_a": metrics["A"],
+        "metrics_b": metrics["B"],
+        "metrics": {name: metrics[letter] for letter, name in test.arms.items()},
+        "comparison": compared[test.model_b],
+        "comparisons": compared,
+        "statistical_significance": significance(test, evidence, judgement),
+        "srm": _split(test, judgement.readings.split),
+        "guardrails": [_guardrail(test, found) for found in judgement.readings.guardrails],
+        "segments": _segments(test, evidence),
+        "phases": _phases(test, evidence),
+        "holdout": public_metrics(test.model_a, evidence, HOLDOUT).to_dict() if test.holdout else None,
+        "drift": judgement.drift,
+        "maturity": {
+            "window_s": test.label_window_s,
+            "labels_waiting": sum(cell.immature for cell in evidence.cells),
+            "relabelled": evidence.relabelled,
+        },
+        "warnings": [*test.warnings, *_cautions(test, evidence)],
+        **({"fixed_horizon": _fixed_horizon(test, evidence)} if fixed_horizon else {}),
     }
 
 
-def comparisons(test: StoredTest, a: ArmReading, b: ArmReading) -> dict[Metric, Comparison]:
-    """Return every compared metric; the primary one is among them."""
-    others = [metric for metric in COMPARED if metric.value != test.primary_metric]
-    alpha = test.significance_threshold / len(others)
-    found = {
-        metric: compare([Stratum(a.statistics, b.statistics)], metric, alpha, test.min_samples)
-        for metric in COMPARED
-        if metric.value != test.primary_metric
-    }
-    return found | {test.metric: comparison_of(test, a.statistics, b.statistics)}
-
-
-def significance(test: StoredTest, a: ArmReading, b: ArmReading, compared: dict[Metric, Comparison]) -> dict[str, Any]:
-    """Return what the primary metric proves; a latched verdict stays, whatever came after it."""
-    now = compared[test.metric]
-    interval = running_interval(test, now)
+def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
+    """Return what the primary metric proves about the challenger the decision is about."""
+    arm, verdict = judgement.decision.arm, test.verdict
+    now = judgement.readings.comparisons[arm][test.primary_metric]
+    band = judgement.proofs.band(arm, test.primary_metric)
+    interval = now.interval if band.drifted else band.interval or now.interval
+    p_value = min(now.p_value, band.p_value)
+    f1 = judgement.readings.comparisons[arm][Metric.F1_SCORE.value]
     return {
         "is_significant": test.winner is not None,
-        "reason": test.verdict["reason"] if test.winner is not None else now.reason,
+        "reason": verdict.get("reason") or now.reason,
         "metric": test.primary_metric,
         "difference": now.difference,
-        "f1_difference": compared[Metric.F1_SCORE].difference,
+        "f1_difference": f1.difference,
         "interval": None if interval is None else list(interval),
-        "p_value": min(now.p_value, test.verdict.get("p_value", 1.0)),
-        "confidence": max(now.confidence, test.winner_confidence),
-        "alpha": test.significance_threshold,
-        "winner": test.verdict.get("winner"),
-        "decided_at": test.verdict.get("reached_at"),
-        "total_samples": a.statistics.requests + b.statistics.requests,
+        "p_value": p_value,
+        "confidence": 1.0 - p_value,
+        "alpha": now.alpha,
+        "winner": verdict.get("winner"),
+        "decided_at": verdict.get("reached_at"),
+        "total_samples": sum(evidence.arm(letter).requests for letter in test.arms),
         "samples_a": now.samples_a,
         "samples_b": now.samples_b,
         "min_samples": now.min_samples,
     }
 
 
-def running_interval(test: StoredTest, now: Comparison) -> tuple[float, float] | None:
-    """Return the interval, cut with the one that decided.
-
-    A confidence sequence holds at all looks at once, so the cut holds too. If nothing is left the effect has drifted
-    since the decision, and the present interval is shown as it is.
-    """
-    decisive = test.verdict.get("interval")
-    if now.interval is None or decisive is None:
-        return now.interval
-    low, high = max(now.interval[0], decisive[0]), min(now.interval[1], decisive[1])
-    return (low, high) if low <= high else now.interval
-
-
-def recommendation(test: StoredTest, now: Comparison) -> str:
+def recommendation(test: StoredTest, judgement: Judgement) -> str:
     """Return what to do, in one sentence."""
-    if test.winner == test.model_b:
-        return f"Promote {test.model_b}, which{test.verdict['reason'][1:]}"
-    if test.winner == test.model_a:
-        return f"Keep {test.model_a}, which{test.verdict['reason'][1:]}"
+    decision = judgement.decision
+    if decision.is_final:
+        return decision.sentence
     match test.status:
         case TestStatus.SETUP:
             return "Start the test: nothing was measured yet."
         case TestStatus.RUNNING:
-            return f"Keep the test running: {_lower(now.reason)}"
+            return f"Keep the test running: {decision.sentence}"
         case TestStatus.PAUSED:
-            return f"Resume the test or end it: {_lower(now.reason)}"
+            return f"Resume the test or end it: {decision.sentence}"
         case _:
-            return f"Keep {test.model_a}: the test ended without a winner, because {_lower(now.reason)}"
+            return f"Keep {test.model_a}: the test ended without a winner, because {decision.sentence}"
 
 
-def _compared(found: Comparison) -> dict[str, Any]:
+def _fixed_horizon(test: StoredTest, evidence: Evidence) -> dict[str, Any]:
+    """Return what tests for one look at a size fixed beforehand say; looking repeatedly makes them wrong.
+
+    Fisher's exact test and Pearson's chi-square for failures and for wrong labels, Welch's t test for latency and
+    confidence, each of every challenger against the control, without any correction.
+    """
+    a = evidence.arm(CONTROL)
+    found: dict[str, Any] = {}
+    for letter in challengers(test):
+        b = evidence.arm(letter)
+        failures = (a.failures, a.requests - a.failures, b.failures, b.requests - b.failures)
+        wrong = tuple(
+            part
+            for arm in (a, b)
+            for part in (arm.confusion.fp + arm.confusion.fn, arm.confusion.tp + arm.confusion.tn)
+        )
+        answers = {
+            "error_rate": [textbook.fisher_exact(*failures), textbook.chi_square(*failures)],
+            "accuracy": [textbook.fisher_exact(*wrong), textbook.chi_square(*wrong)],
+            "avg_latency_ms": [textbook.welch_t(a.latency, b.latency)],
+            "avg_confidence": [textbook.welch_t(a.confidence, b.confidence)],
+        }
+        found[test.arms[letter]] = {metric: [answer.to_dict() for answer in given] for metric, given in answers.items()}
+    note = "Valid for one look at a sample size fixed beforehand; the verdict does not use it."
+    return {"note": note, "answers": found}
+
+
+def _decision(test: StoredTest, judgement: Judgement) -> dict[str, Any]:
+    decision, verdict = judgement.decision, test.verdict
+    return {
+        "action": decision.action.value,
+        "winner": None if decision.winner is None else test.arms[decision.winner],
+        "version": test.arms[decision.arm],
+        "sentence": recommendation(test, judgement),
+        "reasons": list(decision.reasons),
+        "confidence": decision.confidence,
+        "latched": bool(verdict),
+        "reached_at": verdict.get("reached_at"),
+        "events": verdict.get("events"),
+        "requests": verdict.get("requests"),
+    }
+
+
+def _comparisons(test: StoredTest, judgement: Judgement) -> dict[str, dict[str, Any]]:
+    """Return every metric of every challenger; p-values of the metrics that decide nothing are adjusted together."""
+    others = {
+        (letter, name): min(found.p_value, judgement.proofs.band(letter, name).p_value)
+        for letter, of_arm in judgement.readings.comparisons.items()
+        for name, found in of_arm.items()
+        if name != test.primary_metric
+    }
+    adjusted = holm(others)
+    return {
+        test.arms[letter]: {
+            name: _compared(test, found, adjusted.get((letter, name))) for name, found in of_arm.items()
+        }
+        for letter, of_arm in judgement.readings.comparisons.items()
+    }
+
+
+def _compared(test: StoredTest, found: Comparison, p_adjusted: float | None) -> dict[str, Any]:
+    winner = found.winner
+    if isinstance(found.metric, CustomMetric) and found.metric.value != test.primary_metric:
+        winner = None  # nobody said which way it improves
     return {
         "model_a": found.value_a,
         "model_b": found.value_b,
         "difference": found.difference,
         "percent_change": found.percent_change,
-        "winner": found.winner,
+        "winner": winner,
+        "interval": None if found.interval is None else list(found.interval),
+        "alpha": found.alpha,
+        "p_value": found.p_value,
+        "p_adjusted": found.p_value if p_adjusted is None else p_adjusted,
+        "lower": found.lower,
+        "upper": found.upper,
+        "p_better": found.p_better,
+        "p_worse": found.p_worse,
+        "lift": found.lift,
+        "lift_interval": None if found.lift_interval is None else list(found.lift_interval),
+        "samples_a": found.samples_a,
+        "samples_b": found.samples_b,
+        "reason": found.reason,
     }
 
 
-def _lower(sentence: str) -> str:
-    return sentence if sentence.startswith(("A ", "B ")) else sentence[:1].lower() + sentence[1:]
+def _split(test: StoredTest, found: SplitReading) -> dict[str, Any]:
+    return {
+        "p_value": found.p_value,
+        "ok": found.ok,
+        "alpha": sample_ratio.ALPHA,
+        "expected": {test.arms[letter]: count for letter, count in found.expected.items()},
+        "observed": {test.arms[letter]: count for letter, count in found.observed.items()},
+        "reason": found.reason,
+        "where": [
+            {
+                "where": loss.where,
+                "arm": test.arms[loss.arm],
+                "expected": loss.expected,
+                "observed": loss.observed,
+                "p_value": loss.p_value,
+            }
+            for loss in found.where
+        ],
+    }
+
+
+def _guardrail(test: StoredTest, found: GuardrailReading) -> dict[str, Any]:
+    return {
+        "metric": found.guardrail.metric,
+        "version": test.arms[found.arm],
+        "state": found.state.value,
+        "margin": found.guardrail.margin,
+        "relative": found.guardrail.relative,
+        "ratio": found.guardrail.ratio,
+        "worse_by": found.worse_by,
+        "limit_low": found.limit_low,
+        "limit_high": found.limit_high,
+        "p_harm": found.p_harm,
+        "reason": found.reason,
+    }
+
+
+def _segments(test: StoredTest, evidence: Evidence) -> dict[str, Any]:
+    segments = by_segment(test, evidence)
+    adjusted = holm(
+        {(segment, letter): found.p_value for segment, arms in segments.items() for letter, found in arms.items()}
+    )
+    return {
+        segment: {
+            test.arms[letter]: _compared(test, found, adjusted[segment, letter]) for letter, found in arms.items()
+        }
+        for segment, arms in segments.items()
+    }
+
+
+def _phases(test: StoredTest, evidence: Evidence) -> list[dict[str, Any]]:
+    requests: dict[int, dict[str, int]] = {}
+    for cell in evidence.cells:
+        of_phase = requests.setdefault(cell.phase, {})
+        of_phase[cell.arm] = of_phase.get(cell.arm, 0) + cell.statistics.requests
+    return [
+        {
+            "phase": phase["phase"],
+            "at": phase["at"],
+            "shares": {test.arms[letter]: share for letter, share in phase["shares"].items()},
+            "requests": {name: requests.get(phase["phase"], {}).get(letter, 0) for letter, name in test.arms.items()},
+        }
+        for phase in test.phases
+    ]
+
+
+def _cautions(test: StoredTest, evidence: Evidence) -> list[str]:
+    """Return what weakens the guarantees of this test's numbers, in words."""
+    found = []
+    requests = sum(evidence.arm(letter).requests for letter in test.arms)
+    units = sum(cell.units for cell in evidence.cells if cell.arm in test.arms)
+    if units and requests > 1.5 * units:
+        found.append(
+            f"Each key has {requests / units:.1f} requests on average. The intervals take every request for a unit of "
+            "its own; where those of one key resemble each other they are too narrow."
+        )
+    if test.mode is Mode.SHADOW:
+        for letter in challengers(test):
+            pairs = sum(pair.statistics.pairs for pair in evidence.pairs if pair.arm == letter)
+            served = evidence.arm(CONTROL).requests
+            if served and pairs < 0.95 * served:
+                found.append(
+                    f"{test.arms[letter]} has answered {pairs:,} of the {served:,} requests: if those it left out are "
+                    "not a random part, the comparison is not fair."
+                )
+    if evidence.relabelled:
+        found.append(
+            f"{evidence.relabelled:,} labels contradicted an earlier one; the later one counts. Corrected labels are "
+            "outside what an always-valid interval promises."
+        )
+    return found

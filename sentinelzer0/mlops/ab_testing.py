@@ -25,10 +25,9 @@ from sentinelzer0.mlops import ab_judging as judging
 from sentinelzer0.mlops import ab_lifecycle as lifecycle
 from sentinelzer0.mlops import outcome_recording as recording
 from sentinelzer0.mlops.ab_ending import Endings
-from sentinelzer0.mlops.ab_lookup import require_test
 from sentinelzer0.mlops.ab_publishing import publish_verdict
 from sentinelzer0.mlops.ab_report import format_of, report_text
-from sentinelzer0.mlops.ab_results import results_of
+from sentinelzer0.mlops.ab_results import ABResults, results_of
 from sentinelzer0.mlops.ab_streams import Streams
 from sentinelzer0.mlops.ab_traffic import ABTestTraffic
 from sentinelzer0.mlops.ab_values import ABTest, TestMetrics
@@ -212,24 +211,36 @@ class ABTestManager(ABTestTraffic):
         self._streams.of(test_id)  # a test of that name exists
         return Recorder(partial(self.record_results, test_id), partial(self.record_labels, test_id), **options)
 
-    def get_test_results(self, test_id: str) -> dict[str, Any]:
+    def get_test_results(self, test_id: str, *, fixed_horizon: bool = False) -> dict[str, Any]:
         """Return what the test says so far; looking is free, and a verdict that is carried now is latched.
 
+        Args:
+            test_id: The test.
+            fixed_horizon: Also return what textbook tests say, which hold for one look at a size fixed beforehand.
+
         Returns:
-            ``test_id``, ``test_name``, ``status``, ``model_a``, ``model_b``, ``metrics_a``, ``metrics_b``,
-            ``comparison`` (for each metric ``model_a``, ``model_b``, ``difference`` B - A, ``percent_change``,
-            ``winner`` "A", "B" or None), ``statistical_significance`` (of the primary metric), ``recommendation``
-            (a sentence), ``warnings``. Rates are fractions, latencies milliseconds.
+            ``test_id``, ``test_name``, ``status``, ``model_a``, ``model_b``, ``metrics_a``, ``metrics_b``;
+            ``decision`` (``action`` promote, keep, inconclusive, stop_guardrail or invalid, ``winner``, ``sentence``,
+            ``reasons``, ``latched``); ``recommendation`` (a sentence); ``comparison`` of the first challenger with the
+            control and ``comparisons`` of all (for each metric ``model_a``, ``model_b``, ``difference``,
+            ``percent_change``, ``winner`` "A", "B" or None, ``interval``, always-valid ``p_value``, one-sided
+            ``lower`` and ``upper``, ``lift`` and more); ``statistical_significance`` (of the primary metric); ``srm``
+            (whether the traffic reached the arms as meant); ``guardrails``; ``segments``; ``phases``; ``holdout``;
+            ``drift`` (a sentence, or None); ``maturity`` (labels that wait for their window); ``warnings``. Rates are
+            fractions, latencies milliseconds. In a notebook it shows itself as a table.
 
         Raises:
             ABTestNotFoundError: There is no such test.
         """
-        if judging.carries_new_verdict(self.kernel, test_id):
-            self._latch(test_id, on_the_way=False)
-        self._end_if_due(test_id, on_the_way=False)
         with self.kernel.read() as view:
-            test = require_test(view, test_id)
-            return results_of(test, *judging.readings_of(view, test_id))
+            found = judging.judged(view, test_id)
+        if found.carries_verdict:
+            self._latch(test_id, on_the_way=False)
+        ended = self._end_if_due(test_id, on_the_way=False)
+        if found.carries_verdict or ended:
+            with self.kernel.read() as view:
+                found = judging.judged(view, test_id)
+        return ABResults(results_of(found.test, found.measured, found.judgement, fixed_horizon=fixed_horizon))
 
     def report(self, test_id: str, path: str | os.PathLike[str], form: str = "") -> Path:
         """Write the report of a test: for people as HTML or Markdown, for programs as JSON; it needs no network.
@@ -263,17 +274,22 @@ class ABTestManager(ABTestTraffic):
             self._end_if_due(test_id, on_the_way=True)
         return recorded
 
-    def _end_if_due(self, test_id: str, *, on_the_way: bool) -> None:
-        """End a test by its own rules; on the way of a request, which is served whatever becomes of this."""
+    def _end_if_due(self, test_id: str, *, on_the_way: bool) -> bool:
+        """End a test by its own rules; on the way of a request, which is served whatever becomes of this.
+
+        Returns:
+            Whether this call ended it.
+        """
         try:
             test = lifecycle.end_if_due(self.kernel, test_id)
         except (RefusedError, WorkspaceError) as error:
             _log.warning("The test %s is due to end and will be at the next look: %s", test_id, error)
-            return
+            return False
         if test is not None:
             self._changed(test)
             kind = lifecycle.ACTIONS["complete"]
             publish_verdict(self.kernel, self._tracker, test, kind, in_background=on_the_way)
+        return test is not None
 
     def _latch(self, test_id: str, *, on_the_way: bool) -> None:
         test = judging.latch(self.kernel, test_id)

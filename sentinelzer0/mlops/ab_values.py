@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 from typing import Any, ClassVar
 
-from sentinelzer0.domain.ab_tests import ArmReading, StoredTest, TestStatus, shares_of_all
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus, shares_of_all
 from sentinelzer0.domain.assignment import HOLDOUT
 from sentinelzer0.domain.outcomes import Evidence
 
@@ -209,9 +209,9 @@ class ABTest:
         return f"<table><caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def public_metrics(version: str, reading: ArmReading) -> TestMetrics:
-    """Return an arm's statistics as users see them."""
-    arm = reading.statistics
+def public_metrics(version: str, evidence: Evidence, letter: str) -> TestMetrics:
+    """Return the statistics of an arm, or of the holdout, as users see them."""
+    arm = evidence.arm(letter)
     return TestMetrics(
         version,
         arm.requests,
@@ -223,22 +223,15 @@ def public_metrics(version: str, reading: ArmReading) -> TestMetrics:
         arm.confusion.fp,
         arm.confusion.tn,
         arm.confusion.fn,
-        {name: total / samples for name, (samples, total, _) in sorted(reading.custom.items())},
+        {name: found.mean for name, found in sorted(arm.custom.items()) if found.mean is not None},
         **{name: arm.histogram.quantile(q) for name, q in QUANTILES.items()},
-        late_requests=reading.late,
+        late_requests=evidence.late.get(letter, 0),
     )
-
-
-def arm_metrics(version: str, evidence: Evidence, letter: str) -> TestMetrics:
-    """Return what one arm measured as users see it."""
-    arm = evidence.arm(letter)
-    custom = {name: (sums.count, sums.total, sums.total_sq) for name, sums in arm.custom.items()}
-    return public_metrics(version, ArmReading(arm, evidence.late.get(letter, 0), custom))
 
 
 def public_test(test: StoredTest, evidence: Evidence) -> ABTest:
     """Return a stored test and its statistics as users see them."""
-    metrics = {version: arm_metrics(version, evidence, letter) for letter, version in test.arms.items()}
+    metrics = {version: public_metrics(version, evidence, letter) for letter, version in test.arms.items()}
     return ABTest(
         test.test_id,
         test.test_name,
@@ -264,7 +257,7 @@ def public_test(test: StoredTest, evidence: Evidence) -> ABTest:
         list(test.warnings),
         arms=_by_version(test, shares_of_all(test, test.shares)),
         metrics=metrics,
-        holdout_metrics=arm_metrics(test.model_a, evidence, HOLDOUT) if test.holdout else None,
+        holdout_metrics=public_metrics(test.model_a, evidence, HOLDOUT) if test.holdout else None,
         mode=test.mode.value,
         holdout=test.holdout,
         phases=[phase | {"shares": _by_version(test, phase["shares"])} for phase in test.phases],

@@ -1,0 +1,100 @@
+"""What all looks at a test have proven together.
+
+This module keeps. It performs no I/O. The laws:
+
+- What was once proven stays proven: limits are cut with those of earlier looks and p-values only fall, which is what
+  statements that hold at all looks together allow.
+- If a look contradicts what earlier ones left, the effect has drifted: that is said, and the band stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sentinelzer0.domain.guarding import GuardrailReading
+from sentinelzer0.domain.readings import Readings
+from sentinelzer0.domain.traffic_split import SplitReading
+from sentinelzer0.stats import sample_ratio
+from sentinelzer0.stats.running import Running, intersect
+from sentinelzer0.stats.wording import HarmState
+
+NO_BAND = Running()
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What earlier looks have proven, for the next one to start from.
+
+    Attributes:
+        running: The band each metric of each challenger is left with, by letter and metric.
+        harm: The smallest p-value against each guardrail, by letter and metric.
+        kept: Guardrails proven to be kept, by letter.
+        split: The smallest p-value against the split of the traffic.
+    """
+
+    running: Mapping[str, Mapping[str, Running]] = field(default_factory=dict)
+    harm: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split: float = 1.0
+
+    def band(self, letter: str, metric: str) -> Running:
+        """Return the band one metric of a challenger is left with."""
+        return self.running.get(letter, {}).get(metric) or NO_BAND
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        bands = {
+            letter: {name: [band.low, band.high, band.p_value, band.drifted] for name, band in of_arm.items()}
+            for letter, of_arm in self.running.items()
+        }
+        kept = {letter: list(names) for letter, names in self.kept.items()}
+        return {"running": bands, "harm": {k: dict(v) for k, v in self.harm.items()}, "kept": kept, "split": self.split}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Proofs:
+        """Build it from :meth:`to_dict`; an empty mapping is the history before the first look."""
+        bands = {
+            letter: {name: Running(*band) for name, band in of_arm.items()}
+            for letter, of_arm in raw.get("running", {}).items()
+        }
+        return cls(bands, raw.get("harm", {}), raw.get("kept", {}), raw.get("split", 1.0))
+
+
+def after(now: Readings, before: Proofs) -> Proofs:
+    """Return what is proven after a look."""
+    bands = {
+        letter: {name: intersect(before.band(letter, name), found) for name, found in of_arm.items()}
+        for letter, of_arm in now.comparisons.items()
+    }
+    harm = {letter: dict(of_arm) for letter, of_arm in before.harm.items()}
+    kept = {letter: list(names) for letter, names in before.kept.items()}
+    for found in now.guardrails:
+        name = found.guardrail.metric
+        of_arm = harm.setdefault(found.arm, {})
+        of_arm[name] = min(found.p_harm, of_arm.get(name, 1.0))
+        if found.state is HarmState.PASSED and name not in kept.setdefault(found.arm, []):
+            kept[found.arm].append(name)
+    return Proofs(bands, harm, kept, min(now.split.p_value, before.split))
+
+
+def as_proven(now: Readings, proofs: Proofs) -> Readings:
+    """Return the readings of a look with guardrails and split as proven by all looks so far."""
+    kept = tuple(_kept(found, proofs) for found in now.guardrails)
+    return replace(now, guardrails=kept, split=_split(now, proofs))
+
+
+def _kept(found: GuardrailReading, proofs: Proofs) -> GuardrailReading:
+    """Return a guardrail as proven by all looks so far."""
+    p = proofs.harm.get(found.arm, {}).get(found.guardrail.metric, 1.0)
+    if found.state is HarmState.PENDING and found.guardrail.metric in proofs.kept.get(found.arm, ()):
+        return replace(found, state=HarmState.PASSED, p_harm=p)
+    return replace(found, p_harm=p)
+
+
+def _split(now: Readings, proofs: Proofs) -> SplitReading:
+    if now.split.ok and proofs.split <= sample_ratio.ALPHA:
+        reason = f"The traffic did not reach the arms as it was meant to at an earlier look (p = {proofs.split:.2g})."
+        return replace(now.split, ok=False, p_value=proofs.split, reason=reason)
+    return replace(now.split, p_value=proofs.split)
