@@ -11,17 +11,18 @@ This module reads. It performs no I/O. The laws:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.domain.guardrails import Guardrail
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.stats import regression
-from sentinelzer0.stats.comparison import harm
+from sentinelzer0.stats.comparison import Harm, harm
 from sentinelzer0.stats.confidence_sequences import p_value
-from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, CustomMetric, Direction, Metric
-from sentinelzer0.stats.paired import PairedStatistics, compare_paired
+from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, CustomMetric, Metric, moments_of
+from sentinelzer0.stats.moments import Moments
+from sentinelzer0.stats.paired import PairedStatistics, discordant, harm_paired
 from sentinelzer0.stats.regression import PhaseCounts
 from sentinelzer0.stats.wording import HarmState
 
@@ -35,7 +36,6 @@ COMPARED = (
     Metric.F1_SCORE,
     Metric.AVG_CONFIDENCE,
 )
-_COUNTED = (Metric.ERROR_RATE, Metric.ACCURACY, Metric.RECALL, Metric.SLOW_RATE)
 _EVENTS = {
     Metric.ERROR_RATE: "failures",
     Metric.ACCURACY: "wrong labels",
@@ -124,72 +124,47 @@ def guard(
         levels: The error probabilities to use.
     """
     metric = guardrail.measured
-    counted = metric in _COUNTED
+    counted = metric in _EVENTS
     # Two tests of harm share the level where both are possible.
     stop = levels.stop / 2 if counted else levels.stop
-    if pairs is not None and not isinstance(metric, CustomMetric):
-        return _guarded_pairs(test, guardrail, letter, pairs, stop, levels)
-    strata = evidence.strata(letter)
-    harmed = harm(strata, metric, guardrail.margin, stop, test.min_samples, relative=guardrail.relative)
-    passing = harm(strata, metric, guardrail.margin, levels.passing, test.min_samples, relative=guardrail.relative)
-    state = HarmState.PASSED if passing.state is HarmState.PASSED else harmed.state
-    if state is not HarmState.PASSED and harmed.state is HarmState.PASSED:
-        state = HarmState.PASSED
-    p, reason = harmed.p_harm, passing.reason if state is HarmState.PASSED else harmed.reason
+    stopping, passing = (_harm(test, guardrail, letter, evidence, pairs, level) for level in (stop, levels.passing))
+    state, reason, p = stopping.state, stopping.reason, stopping.p_harm
+    if passing.state is HarmState.PASSED:
+        state, reason = HarmState.PASSED, passing.reason
     if counted:
-        by_events = p_value(regression.log_e(_events(test, metric, letter, evidence), guardrail.ratio))
+        events = _events(test, metric, letter, evidence) if pairs is None else [_of_pairs(pairs, metric)]
+        by_events = p_value(regression.log_e(events, guardrail.ratio))
         if by_events <= stop:
-            state, reason = HarmState.VIOLATED, _harm_by_events(test, guardrail, letter, evidence, by_events)
+            state, reason = HarmState.VIOLATED, _harm_by_events(test, guardrail, letter, events, by_events)
         p = min(1.0, 2.0 * min(p, by_events))
-    high = passing.limit_high
-    return GuardrailReading(guardrail, letter, state, harmed.worse_by, harmed.limit_low, high, p, reason)
+    return GuardrailReading(
+        guardrail, letter, state, stopping.worse_by, stopping.limit_low, passing.limit_high, p, reason
+    )
 
 
-def _guarded_pairs(
-    test: StoredTest, guardrail: Guardrail, letter: str, pairs: PairedStatistics, stop: float, levels: Budget
-) -> GuardrailReading:
-    metric = guardrail.measured
-    strict = compare_paired(pairs, metric, stop, test.min_samples)
-    loose = compare_paired(pairs, metric, levels.passing, test.min_samples)
-    if strict.difference is None or strict.value_a is None or min(strict.samples_a, strict.samples_b) == 0:
-        return GuardrailReading(guardrail, letter, HarmState.NO_DATA, None, None, None, 1.0, strict.reason)
-    unit = abs(strict.value_a) if guardrail.relative and strict.value_a else 1.0
-    sign = 1.0 if metric.direction is Direction.LOWER else -1.0
-    low = strict.lower if sign > 0 else strict.upper
-    high = loose.upper if sign > 0 else loose.lower
-    worse_low = None if low is None else sign * low / unit
-    worse_high = None if high is None else sign * high / unit
-    worse_by, state, p = sign * strict.difference / unit, HarmState.PENDING, strict.p_worse
-    early = min(strict.samples_a, strict.samples_b) < test.min_samples
-    if worse_high is None and worse_by <= guardrail.margin and not early:
-        state = HarmState.PASSED  # every pair identical
-    elif worse_low is not None and worse_high is not None and not early:
-        if worse_low > guardrail.margin:
-            state = HarmState.VIOLATED
-        elif worse_high < guardrail.margin:
-            state = HarmState.PASSED
-    if metric in _COUNTED:
-        only_a, only_b = _discordant(metric, pairs)
-        by_events = p_value(regression.log_e([PhaseCounts(0.5, only_a, only_b)], guardrail.ratio))
-        if by_events <= stop:
-            state = HarmState.VIOLATED
-        p = min(1.0, 2.0 * min(p, by_events))
-    reason = f"{metric.value} of {test.arms[letter]}: {state.value}, in {pairs.pairs:,} answers to the same requests."
-    return GuardrailReading(guardrail, letter, state, worse_by, worse_low, worse_high, p, reason)
+def _harm(
+    test: StoredTest,
+    guardrail: Guardrail,
+    letter: str,
+    evidence: Evidence,
+    pairs: PairedStatistics | None,
+    alpha: float,
+) -> Harm:
+    metric, margin, relative = guardrail.measured, guardrail.margin, guardrail.relative
+    if pairs is None or isinstance(metric, CustomMetric):
+        return harm(evidence.strata(letter), metric, margin, alpha, test.min_samples, relative=relative)
+    control = control_values(evidence, metric)
+    return harm_paired(pairs, metric, margin, alpha, test.min_samples, relative=relative, control=control)
 
 
-def _discordant(metric: AnyMetric, pairs: PairedStatistics) -> tuple[int, int]:
-    """Return in how many pairs only A, and only the challenger, had the event."""
-    joint = pairs.joint  # indexed 4 true + 2 predicted by A + predicted by the challenger
-    match metric:
-        case Metric.ERROR_RATE:
-            return pairs.only_a_failed, pairs.only_b_failed
-        case Metric.SLOW_RATE:
-            return pairs.only_a_slow, pairs.only_b_slow
-        case Metric.RECALL:
-            return joint[5], joint[6]
-        case _:
-            return joint[5] + joint[2], joint[6] + joint[1]
+def control_values(evidence: Evidence, metric: AnyMetric) -> Moments | None:
+    """Return what the control measured, which pairs of measured values do not tell; None for counted metrics."""
+    return moments_of(evidence.arm(CONTROL), metric) if metric.is_measured else None
+
+
+def _of_pairs(pairs: PairedStatistics, metric: AnyMetric) -> PhaseCounts:
+    """Return in how many pairs only one of both had the event: with equal risks a fair coin decides which."""
+    return PhaseCounts(0.5, *discordant(pairs, metric))
 
 
 def _events(test: StoredTest, metric: AnyMetric, letter: str, evidence: Evidence) -> list[PhaseCounts]:
@@ -224,8 +199,9 @@ def _event_count(metric: AnyMetric, arm: ArmStatistics) -> int:
             return arm.confusion.fp + arm.confusion.fn
 
 
-def _harm_by_events(test: StoredTest, guardrail: Guardrail, letter: str, evidence: Evidence, p: float) -> str:
-    phases = _events(test, guardrail.measured, letter, evidence)
+def _harm_by_events(
+    test: StoredTest, guardrail: Guardrail, letter: str, phases: Sequence[PhaseCounts], p: float
+) -> str:
     a, b = sum(one.a for one in phases), sum(one.b for one in phases)
     expected = sum(one.share * (one.a + one.b) for one in phases)
     more = "" if guardrail.ratio == 1.0 else f" even at {guardrail.ratio:g} times the control's rate"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest
-from sentinelzer0.domain.guarding import COMPARED, Budget, GuardrailReading, budget, challengers, guard
+from sentinelzer0.domain.guarding import COMPARED, Budget, GuardrailReading, budget, challengers, control_values, guard
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.traffic_split import SplitReading, split
 from sentinelzer0.stats.comparison import Comparison, Stratum, compare
@@ -56,7 +56,10 @@ def read(test: StoredTest, evidence: Evidence) -> Readings:
         strata = evidence.strata(letter)
         compared[letter] = {
             metric.value: _named(
-                _compared(test, metric, strata, pairs, levels, of_primary=metric.value == test.primary_metric), letter
+                _compared(
+                    test, metric, strata, evidence, pairs, levels, of_primary=metric.value == test.primary_metric
+                ),
+                letter,
             )
             for metric in metrics
         }
@@ -97,6 +100,7 @@ def _compared(
     test: StoredTest,
     metric: AnyMetric,
     strata: Sequence[Stratum],
+    evidence: Evidence,
     pairs: PairedStatistics | None,
     levels: Budget,
     *,
@@ -104,7 +108,7 @@ def _compared(
 ) -> Comparison:
     alpha = levels.primary if of_primary else levels.other
     if pairs is not None and not isinstance(metric, CustomMetric):
-        return compare_paired(pairs, metric, alpha, test.min_samples)
+        return compare_paired(pairs, metric, alpha, test.min_samples, control=control_values(evidence, metric))
     return compare(strata, metric, alpha, test.min_samples)
 
 

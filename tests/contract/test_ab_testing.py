@@ -28,7 +28,6 @@ from sentinelzer0.errors import (
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.maintenance.measurement_checks import check_measurements
 from sentinelzer0.maintenance.report import Status
-from sentinelzer0.mlops.ab_judging import arms_at
 from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics, TestStatus
 from sentinelzer0.mlops.deployments import Deployments
 from sentinelzer0.mlops.model_registry import ModelRegistry
@@ -564,7 +563,7 @@ def test_the_looks_are_few_and_narrow(kernel: Kernel, manager: ABTestManager, ru
         looks = view.ab_tests.looks.all(running)
     assert looks[0].events == 20
     assert 60 < len(looks) < 140
-    assert sum(arm.requests for arm in arms_at(looks[-1])) == looks[-1].events
+    assert sum(looks[-1].readings["requests"].values()) == looks[-1].events
     decisive = [look.events for look in looks if look.decision is not None]
     verdict = manager.tests[running].verdict
     assert decisive[0] == verdict["events"]
