@@ -36,7 +36,7 @@ COMPARED = (
     Metric.F1_SCORE,
     Metric.AVG_CONFIDENCE,
 )
-_EVENTS = {
+_EVENTS: dict[AnyMetric, str] = {
     Metric.ERROR_RATE: "failures",
     Metric.ACCURACY: "wrong labels",
     Metric.RECALL: "missed attacks",
@@ -124,18 +124,19 @@ def guard(
         levels: The error probabilities to use.
     """
     metric = guardrail.measured
-    counted = metric in _EVENTS
+    ratio = guardrail.ratio or (1.0 if guardrail.margin == 0.0 else None)
+    counted = metric in _EVENTS and ratio is not None
     # Two tests of harm share the level where both are possible.
     stop = levels.stop / 2 if counted else levels.stop
     stopping, passing = (_harm(test, guardrail, letter, evidence, pairs, level) for level in (stop, levels.passing))
     state, reason, p = stopping.state, stopping.reason, stopping.p_harm
     if passing.state is HarmState.PASSED:
         state, reason = HarmState.PASSED, passing.reason
-    if counted:
+    if counted and ratio is not None:
         events = _events(test, metric, letter, evidence) if pairs is None else [_of_pairs(pairs, metric)]
-        by_events = p_value(regression.log_e(events, guardrail.ratio))
+        by_events = p_value(regression.log_e(events, ratio))
         if by_events <= stop:
-            state, reason = HarmState.VIOLATED, _harm_by_events(test, guardrail, letter, events, by_events)
+            state, reason = HarmState.VIOLATED, _harm_by_events(test, metric, letter, events, ratio=ratio, p=by_events)
         p = min(1.0, 2.0 * min(p, by_events))
     return GuardrailReading(
         guardrail, letter, state, stopping.worse_by, stopping.limit_low, passing.limit_high, p, reason
@@ -200,12 +201,12 @@ def _event_count(metric: AnyMetric, arm: ArmStatistics) -> int:
 
 
 def _harm_by_events(
-    test: StoredTest, guardrail: Guardrail, letter: str, phases: Sequence[PhaseCounts], p: float
+    test: StoredTest, metric: AnyMetric, letter: str, phases: Sequence[PhaseCounts], *, ratio: float, p: float
 ) -> str:
     a, b = sum(one.a for one in phases), sum(one.b for one in phases)
-    expected = sum(one.share * (one.a + one.b) for one in phases)
-    more = "" if guardrail.ratio == 1.0 else f" even at {guardrail.ratio:g} times the control's rate"
+    expected = sum((one.a + one.b) * one.share * ratio / (one.share * ratio + 1.0 - one.share) for one in phases)
+    tolerated = "would be its share" if ratio == 1.0 else f"are tolerated, {ratio:g} times its share"
     return (
-        f"{test.arms[letter]} causes too many {_EVENTS[Metric(guardrail.metric)]}: {b:,} of {a + b:,} are its own, "
-        f"{expected:,.1f} would be its share{more} (p = {p:.2g}, at every look)."
+        f"{test.arms[letter]} causes too many {_EVENTS[metric]}: {b:,} of {a + b:,} are its own, "
+        f"{expected:,.1f} {tolerated} (p = {p:.2g}, at every look)."
     )

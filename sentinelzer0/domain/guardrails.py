@@ -4,13 +4,14 @@ This module decides what a guardrail may say. It performs no I/O. The laws:
 
 - A margin is how much worse a challenger may be: in the metric's own unit, or, when relative, as a share of the
   control's value. A guardrail is kept only when "worse by more than the margin" is disproven.
+- A ratio is a second limit, for events that can be counted: beyond either is harm.
 - Nobody who names no guardrails has none: the error rate and the mean latency are guarded, unless one of them is what
   the test decides by.
 
 >>> [guardrail.metric for guardrail in parsed(None, "f1_score")], parsed((), "f1_score")
 (['error_rate', 'avg_latency_ms'], [])
 >>> parsed(["error_rate", {"metric": "recall", "margin": 0.05}], "f1_score")[1].to_dict()
-{'metric': 'recall', 'margin': 0.05, 'relative': False, 'ratio': 1.0, 'direction': ''}
+{'metric': 'recall', 'margin': 0.05, 'relative': False, 'ratio': None, 'direction': ''}
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ class Guardrail:
         metric: Its name, also ``custom:…``.
         margin: How much worse is still accepted, from 0: in the metric's unit, or a share of the control's value.
         relative: Whether the margin is a share of the control's value.
-        ratio: For counted events: how many times the control's rate is still accepted before the exact test of who
-            had them stops the challenger, from 1.
+        ratio: For counted events (failures, wrong labels, missed attacks, slow answers): how many times the control's
+            rate is still accepted, from 1; more is harm as well, found by the exact test of who had the events. None
+            leaves the margin alone to say what harm is; a margin of 0 tests both.
         direction: Of a custom metric: ``higher`` or ``lower`` is better; empty for the others.
     """
 
     metric: str
     margin: float
     relative: bool = False
-    ratio: float = 1.0
+    ratio: float | None = None
     direction: str = ""
 
     @property
@@ -60,10 +62,15 @@ class Guardrail:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Guardrail:
         """Build a guardrail from :meth:`to_dict`."""
-        return cls(raw["metric"], float(raw["margin"]), raw["relative"], float(raw["ratio"]), raw["direction"])
+        ratio = raw["ratio"]
+        tolerated = None if ratio is None else float(ratio)
+        return cls(raw["metric"], float(raw["margin"]), raw["relative"], tolerated, raw["direction"])
 
 
-DEFAULTS = (Guardrail(Metric.ERROR_RATE.value, 0.02), Guardrail(Metric.AVG_LATENCY_MS.value, 0.2, relative=True))
+DEFAULTS = (
+    Guardrail(Metric.ERROR_RATE.value, 0.02, ratio=1.5),
+    Guardrail(Metric.AVG_LATENCY_MS.value, 0.2, relative=True),
+)
 _BY_NAME = {guardrail.metric: guardrail for guardrail in DEFAULTS}
 _FIELDS = tuple(f.name for f in fields(Guardrail))
 
@@ -116,9 +123,13 @@ def _parsed(item: object) -> Guardrail:
         measured.value,
         _number(raw.get("margin", usual.margin), 0.0, f"The margin of the guardrail {metric}"),
         relative,
-        _number(raw.get("ratio", 1.0), 1.0, f"The ratio of the guardrail {metric}"),
+        _ratio(raw.get("ratio", usual.ratio if "margin" not in raw else None), metric),
         "" if isinstance(measured, Metric) else measured.direction.value,
     )
+
+
+def _ratio(value: object, metric: str) -> float | None:
+    return None if value is None else _number(value, 1.0, f"The ratio of the guardrail {metric}")
 
 
 def _number(value: object, least: float, what: str) -> float:

@@ -396,7 +396,8 @@ def test_what_is_measured(manager: ABTestManager, running: str) -> None:
         pytest.approx(5, rel=0.01),
     )
     results = manager.get_test_results(running)
-    assert results["comparison"]["f1_score"] == {
+    f1_score = results["comparison"]["f1_score"]
+    assert {name: f1_score[name] for name in ("model_a", "model_b", "difference", "percent_change", "winner")} == {
         "model_a": 0.5,
         "model_b": None,
         "difference": None,
@@ -405,7 +406,8 @@ def test_what_is_measured(manager: ABTestManager, running: str) -> None:
     }
     assert results["comparison"]["avg_latency_ms"]["difference"] == -10.0
     assert set(results["comparison"]) == {
-        "error_rate", "avg_latency_ms", "precision", "recall", "f1_score", "avg_confidence",
+        "error_rate", "avg_latency_ms", "accuracy", "precision", "recall", "f1_score", "avg_confidence",
+        "custom:cost", "custom:tokens",
     }  # fmt: skip
     json.dumps(results)
 
@@ -527,7 +529,7 @@ def test_a_verdict_is_reached_on_the_way_latched_and_never_flips(
 
 
 def test_a_look_at_the_results_can_reach_the_verdict(kernel: Kernel, manager: ABTestManager) -> None:
-    test_id = manager.create_test("t", "v1", "v2").test_id
+    test_id = manager.create_test("t", "v1", "v2", guardrails=()).test_id
     manager.start_test(test_id)
     rows = a_better_b(110)
     with kernel.record_outcomes() as view:  # no look is due before the end
@@ -543,11 +545,11 @@ def test_a_look_at_the_results_can_reach_the_verdict(kernel: Kernel, manager: AB
 def test_too_few_samples_end_only_by_force_which_invents_nothing(kernel: Kernel, manager: ABTestManager) -> None:
     test_id = manager.create_test("t", "v1", "v2", min_samples=100).test_id
     manager.start_test(test_id)
-    with pytest.raises(GateFailedError, match="0 outcomes"):
+    with pytest.raises(GateFailedError, match="0 of v1 and 0 of v2"):
         manager.complete_test(test_id)
     manager.record_results(test_id, a_better_b(99))
     assert manager.get_test_results(test_id)["statistical_significance"]["is_significant"] is False
-    with pytest.raises(GateFailedError, match="99 outcomes"):
+    with pytest.raises(GateFailedError, match="99 of v1 and 99 of v2"):
         manager.complete_test(test_id)
     assert actions(kernel, test_id)[-1] == ("ab_test:state:complete", "refused")
     assert manager.record_result(test_id, **outcome("v1")).counted == 1, "a refused end leaves it running"

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import log
 
+from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.domain.decisions import Decision, Proofs, judge
 from sentinelzer0.domain.guarding import budget
-
-from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
 from sentinelzer0.domain.guardrails import parsed
 from sentinelzer0.domain.outcomes import Cell, Evidence
 from sentinelzer0.stats import sample_ratio

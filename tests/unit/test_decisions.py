@@ -108,6 +108,20 @@ def test_outcomes_without_assignment_do_not_enter_the_exact_test() -> None:
     assert look(a_test(), evidence(*cells, assigned=False)).decision.action is Action.INCONCLUSIVE
 
 
+def test_a_margin_alone_is_what_it_says() -> None:
+    """Proven to fail more often, but by less than the margin: no harm unless a ratio says so."""
+    cells = ((1, "A", an_arm(40_000, 1600, good=0.8)), (1, "B", an_arm(40_000, 2200, good=0.9)))
+
+    def action(**guardrail: Any) -> Action:
+        return look(a_test(guardrails=[{"metric": "error_rate"} | guardrail]), evidence(*cells)).decision.action
+
+    assert action(margin=0.02) is Action.PROMOTE
+    assert action(margin=0.02, ratio=1.5) is Action.PROMOTE
+    assert action(margin=0.02, ratio=1.1) is Action.STOP_GUARDRAIL
+    assert action(margin=0.0) is Action.STOP_GUARDRAIL
+    assert action(margin=0.005) is Action.STOP_GUARDRAIL
+
+
 def test_slower_beyond_the_margin_stops() -> None:
     seen = evidence((1, "A", an_arm(4000, good=0.8)), (1, "B", an_arm(4000, good=0.9, latency=(14.0, 3.0))))
     assert look(a_test(), seen).decision.action is Action.STOP_GUARDRAIL
