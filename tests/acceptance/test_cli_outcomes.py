@@ -1,0 +1,56 @@
+"""``sz0 outcomes`` as its users meet it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentinelzer0.cli.main import main
+from sentinelzer0.workspace import Workspace
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        code = main(list(arguments))
+    return int(code or 0), out.getvalue(), err.getvalue()
+
+
+def test_a_day_of_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    with Workspace.open("models") as workspace:
+        workspace.versions.create_version("model.pt", version="v1")
+
+    def data(*arguments: str) -> Any:
+        code, out, err = run(monkeypatch, "outcomes", *arguments, "-o", "json")
+        assert code == 0, err
+        return json.loads(out)["data"]
+
+    assert data("record", "v1", "--latency-ms", "3", "--predicted-label", "attack", "--request-id", "r")["counted"] == 1
+    assert data("label", "r", "attack")["labelled"] == 1
+    rows = [{"model_version": "v1", "success": n > 0, "latency_ms": 5.0} for n in range(9)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert data("record-many", "rows.jsonl")["counted"] == 9
+    stats = data("stats", "v1")
+    assert (stats["total_requests"], stats["failed_requests"], stats["true_positives"]) == (10, 1, 1)
+    assert data("stats", "v1", "--since", "2020-01-01")["total_requests"] == 10
+    assert data("export", "out.jsonl")["rows"] == len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
+    code, _, err = run(monkeypatch, "outcomes", "prune")
+    assert (code, "How old" in err) == (2, True)
+    monkeypatch.setenv("SENTINELZER0_RETENTION_DAYS", "30")
+    assert data("prune")["rows"] == 0
+    assert data("prune", "--older-than", "0")["rows"] == 10
+    assert data("stats", "v1") == stats
+    page = run(monkeypatch, "outcomes", "stats", "v1")[1]
+    assert "10 requests in production" in page
+    assert "1 (10.00%)" in page
+    monkeypatch.setenv("SENTINELZER0_RETENTION_DAYS", "soon")
+    assert "retention_days is 'soon'" in run(monkeypatch, "outcomes", "prune")[2]
