@@ -12,10 +12,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sentinelzer0.domain.ab_tests import ArmReading, TestStatus
+from sentinelzer0.domain.ab_tests import TestStatus
 from sentinelzer0.domain.identity import DEFAULT_MODEL, Actor, check_identifier
 from sentinelzer0.domain.outcome_values import check_request_id
-from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.tallies import cohort_at
 from sentinelzer0.errors import InvalidInputError, SentinelError
 from sentinelzer0.kernel import Kernel
@@ -195,7 +194,7 @@ class Outcomes:
                 evidence = view.cells.evidence(stream, None)
             else:
                 evidence = view.cells.since(stream, cohort_at(retention.seconds_of(since, "since"), COHORT_S))
-        return public_metrics(name, _reading(evidence, name))
+        return public_metrics(name, evidence, name)
 
     def export(
         self,
@@ -278,12 +277,6 @@ def stream_name(model: object) -> str:
         InvalidInputError: The name cannot be a model's.
     """
     return f"production/{check_identifier(model, 'model')}"
-
-
-def _reading(evidence: Evidence, version: str) -> ArmReading:
-    arm = evidence.arm(version)
-    custom = {name: (m.count, m.total, m.total_sq) for name, m in arm.custom.items()}
-    return ArmReading(arm, evidence.late.get(version, 0), custom)
 
 
 def _missing(name: str) -> SentinelError:

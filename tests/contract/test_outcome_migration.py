@@ -8,7 +8,6 @@ from sqlalchemy import inspect, text
 
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.kernel import Kernel
-from sentinelzer0.mlops.ab_judging import arms_at
 from sentinelzer0.storage import migrations
 from sentinelzer0.storage.database import Database
 
@@ -72,4 +71,4 @@ def test_everything_measured_is_kept(kernel: Kernel) -> None:
     assert (a.custom["cost"].mean, a.custom["cost"].third_moment) == (1.5, 0.0)
     assert (evidence.units("A"), evidence.units("B"), units) == (2, 1, 2), "a unit in both arms counts in the control"
     assert (stored["a2"][0].arm, stored["a2"][0].phase, stored["waits"][0].arm) == ("A", 1, None)
-    assert (look.events, look.decision, arms_at(look)[0].requests) == (20, "promote", 3)
+    assert (look.events, look.decision, look.readings["arms"][0][0]) == (20, "promote", 3)
