@@ -31,9 +31,7 @@ class SystemClock:
         """Return the present, aware, in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Return seconds that only grow."""
-        return time.perf_counter()
+    monotonic = staticmethod(time.perf_counter)  # itself, because every routed request asks
 
 
 class Ids:
