@@ -27,6 +27,9 @@ def report(
     html: Annotated[str, typer.Option("--html", metavar="FILE", help="One HTML file; - is stdout.")] = "",
     md: Annotated[str, typer.Option("--md", metavar="FILE", help="Markdown, e.g. for a pull request.")] = "",
     as_json: Annotated[str, typer.Option("--json", metavar="FILE", help="Data, settings and digests.")] = "",
+    fixed_horizon: Annotated[
+        bool, typer.Option("--fixed-horizon", help="Add textbook tests, which hold for one planned look only.")
+    ] = False,
 ) -> None:
     """Write the report of a test, for people (HTML, Markdown) or programs (JSON); it needs no network."""
     session: Session = ctx.obj
@@ -42,10 +45,10 @@ def report(
         written = []
         for form, target in wanted:
             if target == _STDOUT:
-                results = workspace.ab_tests.get_test_results(test_id)
+                results = workspace.ab_tests.get_test_results(test_id, fixed_horizon=fixed_horizon)
                 sys.stdout.write(module.report_text(workspace.kernel, test_id, results, form))
             else:
-                written.append(str(workspace.ab_tests.report(test_id, Path(target), form)))
+                written.append(str(workspace.ab_tests.report(test_id, Path(target), form, fixed_horizon=fixed_horizon)))
     if written:
         data = {"path": written[0], "paths": written}
         session.emit(data, lambda: [line(good("✓ "), f"report written to {file}") for file in written], names=written)

@@ -109,7 +109,15 @@ def report_of(kernel: Kernel, test_id: str, results: Mapping[str, Any]) -> ABRep
         looks = _looks(view, found)
         records = view.audit.of_subject(subject_of_test(test_id))
         now = view.now
-    return ABReport(results, looks, settings_of(found.test), _audit(records), now)
+    decision = {**results["decision"], "labelled": _labelled_at_verdict(found.test)}
+    return ABReport({**results, "decision": decision}, looks, settings_of(found.test), _audit(records), now)
+
+
+def _labelled_at_verdict(test: StoredTest) -> int | None:
+    """Return how many labelled requests the verdict rests on; None where labels do not matter or nothing is decided."""
+    if not test.verdict or test.metric.unit != "labelled requests":
+        return None
+    return int(test.verdict["samples_a"] + test.verdict["samples_b"])
 
 
 def settings_of(test: StoredTest) -> dict[str, Any]:

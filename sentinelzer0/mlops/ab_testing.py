@@ -242,13 +242,16 @@ class ABTestManager(ABTestTraffic):
                 found = judging.judged(view, test_id)
         return ABResults(results_of(found.test, found.measured, found.judgement, fixed_horizon=fixed_horizon))
 
-    def report(self, test_id: str, path: str | os.PathLike[str], form: str = "") -> Path:
+    def report(
+        self, test_id: str, path: str | os.PathLike[str], form: str = "", *, fixed_horizon: bool = False
+    ) -> Path:
         """Write the report of a test: for people as HTML or Markdown, for programs as JSON; it needs no network.
 
         Args:
             test_id: The test.
             path: The file to write; its directory is created.
             form: ``html``, ``md`` or ``json``; when left out the ending of the name says it, and no ending means HTML.
+            fixed_horizon: Also show what textbook tests say, labelled as such: they hold for a single look only.
 
         Raises:
             ABTestNotFoundError: There is no such test.
@@ -256,7 +259,8 @@ class ABTestManager(ABTestTraffic):
             StorageUnavailableError: The file cannot be written there.
         """
         target = check_path(path, "path")
-        text = report_text(self.kernel, test_id, self.get_test_results(test_id), form or format_of(target))
+        results = self.get_test_results(test_id, fixed_horizon=fixed_horizon)
+        text = report_text(self.kernel, test_id, results, form or format_of(target))
         with disk_errors(f"Writing {str(target)!r}"):
             write_text(target, text)
         return target

@@ -98,6 +98,8 @@ def verdict_of(report: ABReport) -> Verdict:
         at = datetime.fromisoformat(decision["reached_at"])
         requests = decision.get("requests")
         after = f" after {requests:,} requests" if requests is not None else ""
+        if decision.get("labelled") is not None:
+            after += f", {decision['labelled']:,} of them labelled"
         details.append(f"Decided at {moment(at)}{after}; a verdict is latched and never flips.")
     if report.results.get("drift"):
         label, kind = f"{label or 'Undecided'}, drifted since", VerdictKind.CAUTION

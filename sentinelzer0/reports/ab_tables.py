@@ -185,15 +185,14 @@ def segment_table(report: ABReport) -> Table | None:
     words = report.words(report.primary)
     rows: list[tuple[Cell, ...]] = []
     for segment, found in (report.results.get("segments") or {}).items():
-        for version, compared in _by_version(report, found):
-            adjusted = compared.get("p_adjusted", found.get("p_adjusted"))
+        for version, compared in found.items():
             rows.append(
                 (
                     segment,
                     version,
                     words.signed(compared.get("difference")),
                     interval_text(words, compared.get("interval")),
-                    p_text(adjusted),
+                    p_text(compared.get("p_adjusted")),
                     compared_state(words, compared),
                 )
             )
@@ -230,12 +229,12 @@ def phase_table(report: ABReport) -> Table | None:
 def fixed_table(report: ABReport) -> Table | None:
     """Return the fixed-horizon answers; None unless they were asked for."""
     rows: list[tuple[Cell, ...]] = []
-    for found in report.results.get("fixed_horizon") or []:
-        words = report.words(str(found["metric"]))
+    for version, metric, found in _textbook(report):
+        words = report.words(metric)
         rows.append(
             (
                 words.name,
-                str(found.get("version") or report.results["model_b"]),
+                version,
                 str(found["method"]),
                 f"{found['statistic']:.4g}" if found.get("statistic") is not None else DASH,
                 p_text(found["p_value"]),
@@ -327,10 +326,12 @@ def _guardrail_row(report: ABReport, found: Mapping[str, Any]) -> tuple[Cell, ..
     )
 
 
-def _by_version(report: ABReport, found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return what a segment says by challenger; with one challenger it may stand alone."""
-    several = found.get("comparisons")
-    if several:
-        return [(version, compared.get(report.primary, compared)) for version, compared in several.items()]
-    compared = found.get("comparison", found)
-    return [(str(report.results["model_b"]), compared.get(report.primary, compared))]
+def _textbook(report: ABReport) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return the fixed-horizon answers as version, metric and answer; none unless they were asked for."""
+    asked = (report.results.get("fixed_horizon") or {}).get("answers", {})
+    return [
+        (version, metric, answer)
+        for version, of_arm in asked.items()
+        for metric, given in of_arm.items()
+        for answer in given
+    ]

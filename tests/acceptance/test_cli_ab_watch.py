@@ -167,6 +167,9 @@ def test_a_report_goes_where_it_is_told_in_three_forms(running: tuple[Workspace,
     text = run("ab", "report", "f1", "--md", "-").stdout
     assert "Promote v2" in text
     assert "report written" not in text
+    assert "p-value, for one look only" not in text
+    asked = run("ab", "report", "f1", "--md", "-", "--fixed-horizon").stdout
+    assert "p-value, for one look only" in asked
 
 
 def test_python_writes_the_form_the_name_asks_for(running: tuple[Workspace, str], home: Path) -> None:

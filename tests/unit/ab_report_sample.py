@@ -234,11 +234,7 @@ def _results(
             _guardrail(text, v, metric, looks[-1]) for v in versions[1:] for metric in ("error_rate", "avg_latency_ms")
         ],
         "segments": {
-            f"{text} {name}": {
-                "comparisons": {v: {"f1_score": comparisons[v]["f1_score"]} for v in versions[1:]},
-                "p_adjusted": 0.01,
-            }
-            for name in ("mobile", "desktop")
+            f"{text} {name}": {v: comparisons[v]["f1_score"] for v in versions[1:]} for name in ("mobile", "desktop")
         },
         "phases": [
             {

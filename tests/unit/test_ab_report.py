@@ -142,8 +142,8 @@ def test_a_shadow_test_has_no_strip() -> None:
 
 def test_fixed_horizon_answers_appear_only_when_asked_for_and_labelled() -> None:
     assert "Fixed horizon" not in titles(report())
-    answer = {"metric": "error_rate", "method": "Fisher", "statistic": None, "p_value": 0.03, "interval": None}
-    made = changed(report(arms=2), fixed_horizon=[answer])
+    answer = {"method": "Fisher", "statistic": None, "p_value": 0.03, "interval": None, "note": ""}
+    made = changed(report(arms=2), fixed_horizon={"note": "", "answers": {"v2": {"error_rate": [answer]}}})
     [part] = [part for part in ab_document(made).sections if part.title == "Fixed horizon"]
     assert "for one look that was planned beforehand" in part.intro
     assert part.blocks[0].rows[0][:3] == ("error rate", "v2", "Fisher")
