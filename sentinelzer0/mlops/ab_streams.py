@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus
-from sentinelzer0.domain.assignment import HOLDOUT, assigner
+from sentinelzer0.domain.assignment import HOLDOUT, arm_at, position_of
 from sentinelzer0.domain.identity import subject_of_test
 from sentinelzer0.domain.tallies import COHORTS_PER_WINDOW
 from sentinelzer0.kernel import Kernel
@@ -70,5 +70,5 @@ def stream_of(test: StoredTest) -> Stream:
 
 def _held_out(test: StoredTest) -> Callable[[Any], bool]:
     """Return whether a unit is kept out; the holdout's range never changes."""
-    arm_of = assigner(test.ranges, int(test.salt, 16))
-    return lambda key: arm_of(key) == HOLDOUT
+    seed = int(test.salt, 16)
+    return lambda key: arm_at(position_of(key, seed), test.ranges) == HOLDOUT
