@@ -199,7 +199,7 @@ def _verdict(report: ABReport, version: str) -> Finding | None:
     if x is None:
         return None
     words, tone = verdict_words(decision, report.control, version)
-    return Finding(x, words, tone, f"The verdict: {words}, at {place(x, 'outcomes')}, the first look that decides.")
+    return Finding(x, words, tone, f"The verdict: {words}, at {place(x, report.x_label)}, the first look that decides.")
 
 
 def verdict_words(decision: Mapping[str, Any], control: str, version: str) -> tuple[str, Tone]:
@@ -230,7 +230,7 @@ def _settled(report: ABReport, version: str, metric: str) -> Finding | None:
         for look in report.looks:
             x = _x(report, look)
             if x is not None and look.get("guardrails") and _state(look, version, metric) == wanted:
-                where = place(x, "outcomes")
+                where = place(x, report.x_label)
                 return Finding(x, wanted, tone, f"Guardrail {wanted}: {words}, first at {where}.")
     return None
 

@@ -138,7 +138,7 @@ class ABReport:
     @property
     def x_label(self) -> str:
         """What a numeric x counts; empty for time."""
-        return "" if self.over_time else "outcomes"
+        return "" if self.over_time else "outcomes and labels"
 
     def x_of(self, recorded_at: str | None, events: float | None) -> X | None:
         """Return the place of something on the x axis, None where it is not known."""

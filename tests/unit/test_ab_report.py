@@ -168,7 +168,7 @@ def test_a_test_recorded_in_one_go_is_drawn_over_its_outcomes() -> None:
     made = report()
     looks = [{**look, "recorded_at": START.isoformat()} for look in made.looks]
     charts = evidence(replace(made, looks=looks))
-    assert charts[0].x_label == "outcomes"
+    assert charts[0].x_label == "outcomes and labels"
     assert charts[0].points[-1].x == looks[-1]["events"]
     assert charts[0].finding.x == 118 * 900
     assert [mark.x for mark in charts[0].marks] == [900 * hour for hour, _ in RAMP[1:]]
