@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.floor import Call, Replay, described, recording
 from benchmarks.measuring import Row, percentile, ratio, seconds, spread
-from sentinelzer0.domain.assignment import allocate, assigner, first_ranges
+from sentinelzer0.domain.assignment import HOLDOUT, LETTERS, allocate, assigner, first_ranges
 from sentinelzer0.workspace import Workspace
 
 BATCH = 1000
@@ -55,7 +55,9 @@ def _routing(directory: Path, count: int) -> list[Row]:
     keys = [f"host-{number}" for number in range(CALLS)]
     with Workspace.open(directory / "routing") as workspace:
         test_id = _started(workspace)
-        pure = assigner(allocate(first_ranges(0.1), {"B": 0.3, "C": 0.2}), 255)
+        pure = assigner(
+            allocate(first_ranges(0.1), {"B": 0.3, "C": 0.2}), 255, {arm: arm for arm in (*LETTERS, HOLDOUT)}
+        )
         return [
             _per_call("assignment alone, p50", 0.5, pure, keys, count),
             _per_call(

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
 from sentinelzer0.domain.scalars import shown, whole
 from sentinelzer0.errors import InvalidInputError
+
+T = TypeVar("T")
 
 CONTROL = "A"
 HOLDOUT = "holdout"
@@ -66,20 +68,23 @@ class Assignment(NamedTuple):
     arm: str
 
 
-def assigner(ranges: Iterable[Sequence[int | str]], seed: int) -> Callable[[str | bytes | int], str]:
-    """Return a function from a unit's key to its arm, prepared for many calls.
+def assigner(
+    ranges: Iterable[Sequence[int | str]], seed: int, terms: Mapping[str, T]
+) -> Callable[[str | bytes | int], T]:
+    """Return a function from a unit's key to what its arm means, prepared for many calls.
 
     Args:
         ranges: The ranges, also as lists that come back from JSON.
         seed: The salt of the test as a number.
+        terms: What the function answers for each arm.
 
     Returns:
         The function; it raises InvalidInputError for a key that is neither text nor bytes nor a whole number.
     """
     ordered = sorted((int(start), str(arm)) for start, _, arm in ranges)
-    starts, arms = tuple(start << _SHIFT for start, _ in ordered), tuple(arm for _, arm in ordered)
+    starts, answers = tuple(start << _SHIFT for start, _ in ordered), tuple(terms[arm] for _, arm in ordered)
 
-    def arm_of(key: str | bytes | int) -> str:
+    def terms_of(key: str | bytes | int) -> T:
         # As in unit_hash, without its call.
         kind = type(key)
         if kind is not bytes:
@@ -87,9 +92,9 @@ def assigner(ranges: Iterable[Sequence[int | str]], seed: int) -> Callable[[str 
                 key = key.encode() if kind is str else _key_bytes(key)  # type: ignore[union-attr]
             except UnicodeEncodeError:
                 raise _no_key(key) from None
-        return arms[bisect_right(starts, xxh3_64_intdigest(key, seed)) - 1]  # type: ignore[arg-type]
+        return answers[bisect_right(starts, xxh3_64_intdigest(key, seed)) - 1]  # type: ignore[arg-type]
 
-    return arm_of
+    return terms_of
 
 
 def first_ranges(holdout: float = 0.0) -> list[Range]:

@@ -17,7 +17,7 @@ from sentinelzer0.demo.live import ticks
 from sentinelzer0.demo.nsl_kdd import load, replay, split
 from sentinelzer0.demo.stage import AB_REQUESTS
 from sentinelzer0.demo.training import train_boosting, train_logistic
-from sentinelzer0.domain.assignment import allocate, assigner, first_ranges
+from sentinelzer0.domain.assignment import HOLDOUT, LETTERS, allocate, assigner, first_ranges
 from sentinelzer0.stats.comparison import Stratum, compare
 from sentinelzer0.stats.estimators import ArmStatistics, Metric, estimate
 from sentinelzer0.stats.moments import Confusion
@@ -90,7 +90,7 @@ def _replayed(
     salt: int,
     min_samples: int,
 ) -> Replay:
-    arm_of = assigner(allocate(first_ranges(), {"B": SHARE}), salt)
+    arm_of = assigner(allocate(first_ranges(), {"B": SHARE}), salt, {arm: arm for arm in (*LETTERS, HOLDOUT)})
     in_b = np.array([arm_of(key) == "B" for key in keys])
     sums = [np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)]
     served = 0

@@ -27,6 +27,8 @@ from sentinelzer0.domain.assignment import (
 )
 from sentinelzer0.errors import InvalidInputError
 
+ITSELF = {arm: arm for arm in (*LETTERS, HOLDOUT)}
+
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "golden_assignments.json").read_text(encoding="utf-8"))
 KEYS = 100_000
 RARE = 1e-6
@@ -52,7 +54,7 @@ def test_assignments_never_change(case: dict[str, Any]) -> None:
     """A release that moved these would move running tests' units between arms."""
     ranges, seed = ramped(case), int(case["salt"], 16)
     assert [list(found) for found in ranges] == case["ranges"]
-    arm_of = assigner(ranges, seed)
+    arm_of = assigner(ranges, seed, ITSELF)
     assert [arm_of(key_of(raw)) for raw in GOLDEN["keys"]] == case["arms"]
     assert [arm_at(position_of(key_of(raw), seed), ranges) for raw in GOLDEN["keys"]] == case["arms"]
 
@@ -98,7 +100,7 @@ def test_positions_are_uniform(kind: str, salt: int) -> None:
 
 def test_arms_get_their_shares() -> None:
     shares = {"B": 0.01, "C": 0.05, "D": 0.25, "E": 0.1}
-    arm_of = assigner(allocate(first_ranges(0.05), shares), 7)
+    arm_of = assigner(allocate(first_ranges(0.05), shares), 7, ITSELF)
     observed = Counter(arm_of(f"host-{i}") for i in range(KEYS))
     expected = {arm: KEYS * share for arm, share in {**shares, HOLDOUT: 0.05, "A": 0.54}.items()}
     assert not unlikely(observed, expected)
@@ -107,7 +109,7 @@ def test_arms_get_their_shares() -> None:
 @pytest.mark.parametrize("other", ["0123456789abcdee", "fedcba9876543210", "0000000000000000"])
 def test_two_tests_assign_independently(other: str) -> None:
     ranges = allocate(first_ranges(), {"B": 0.25, "C": 0.25})
-    one, two = assigner(ranges, 0x0123456789ABCDEF), assigner(ranges, int(other, 16))
+    one, two = assigner(ranges, 0x0123456789ABCDEF, ITSELF), assigner(ranges, int(other, 16), ITSELF)
     share = {"A": 0.5, "B": 0.25, "C": 0.25}
     observed = Counter((one(i), two(i)) for i in range(KEYS))
     assert not unlikely(observed, {(a, b): KEYS * share[a] * share[b] for a, b in product("ABC", repeat=2)})
@@ -124,7 +126,7 @@ def test_the_chi_square_test_can_fail() -> None:
 
 
 def arms_of(ranges: list[Range], keys: int = 20_000) -> list[str]:
-    arm_of = assigner(ranges, 0xABCDEF)
+    arm_of = assigner(ranges, 0xABCDEF, ITSELF)
     return [arm_of(i) for i in range(keys)]
 
 
@@ -173,7 +175,7 @@ def test_six_challengers_may_have_everything() -> None:
 
 @pytest.mark.parametrize("key", [1.5, None, True, ["a"], "\ud800", {}, 10**5000], ids=lambda key: ascii(type(key)))
 def test_what_cannot_be_a_key(key: Any) -> None:
-    arm_of = assigner(first_ranges(), 1)
+    arm_of = assigner(first_ranges(), 1, ITSELF)
     for call in (lambda: unit_hash(key, 1), lambda: arm_of(key)):
         with pytest.raises(InvalidInputError, match="cannot be a key"):
             call()
@@ -181,6 +183,6 @@ def test_what_cannot_be_a_key(key: Any) -> None:
 
 def test_keys_of_numeric_libraries_and_subclasses() -> None:
     numpy = pytest.importorskip("numpy")
-    arm_of = assigner(allocate(first_ranges(), {"B": 0.5}), 3)
+    arm_of = assigner(allocate(first_ranges(), {"B": 0.5}), 3, ITSELF)
     for i in range(200):
         assert arm_of(i) == arm_of(str(i)) == arm_of(str(i).encode()) == arm_of(numpy.int64(i)) == arm_of(numpy.str_(i))
