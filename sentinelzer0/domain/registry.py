@@ -18,9 +18,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from sentinelzer0.domain.identity import check_label
 from sentinelzer0.domain.policies import Policy
 from sentinelzer0.domain.versions import ModelStage
-from sentinelzer0.errors import ApproverNotAllowedError, RequestClosedError
+from sentinelzer0.errors import ApproverNotAllowedError, InvalidInputError, RequestClosedError
 
 
 class ApprovalStatus(StrEnum):
@@ -159,6 +160,22 @@ class Evidence:
 
 AB_VERDICT = "ab-verdict"
 """The kind of evidence an A/B test attaches to its challengers when it is decided; nobody else can attach it."""
+
+
+def check_evidence(kind: object, *, passed: object) -> str:
+    """Return the kind of evidence that somebody attaches, with its result.
+
+    Raises:
+        InvalidInputError: No usable name, the kind that only A/B tests attach, or a result that is no truth value.
+    """
+    if not isinstance(passed, bool):
+        raise InvalidInputError(f"passed is {passed!r:.100}.", hint="Say True or False.")
+    if kind == AB_VERDICT:
+        raise InvalidInputError(
+            f"Evidence of the kind {AB_VERDICT} comes from A/B tests alone.",
+            hint="Run one; it attaches its verdict by itself.",
+        )
+    return check_label(kind, "kind of evidence")
 
 
 def carried_evidence(evidence: Iterable[Evidence], digest: str) -> list[dict[str, Any]]:

@@ -313,6 +313,12 @@ def entries_of_stage(view: Reader, model: str, stage: ModelStage) -> list[tuple[
     return [(entry, version) for entry, version in pairs if version is not None]
 
 
+def entry_names(view: Reader, model: str) -> list[str]:
+    """Return the names of the registered versions that were not deleted, in the order of their registration."""
+    versions = [view.versions.get(model, entry.version) for entry in view.registry.entries(model)]
+    return [found.version for found in versions if found is not None and found.deleted_at is None]
+
+
 def decision_detail(request: ApprovalRequest) -> dict[str, Any]:
     """Return what the record of an approval says beside its after-image."""
     return {

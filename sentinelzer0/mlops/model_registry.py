@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ from sentinelzer0.domain.identity import (
     subject_of_version,
 )
 from sentinelzer0.domain.policies import Policy
-from sentinelzer0.domain.registry import AB_VERDICT, ApprovalRequest, ApprovalStatus, Entry, Evidence, Target, target_of
+from sentinelzer0.domain.registry import (
+    ApprovalRequest,
+    ApprovalStatus,
+    Entry,
+    Evidence,
+    Target,
+    check_evidence,
+    target_of,
+)
 from sentinelzer0.domain.versions import ModelStage, last_in_production
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
 from sentinelzer0.kernel import Kernel, check_path
@@ -307,14 +316,7 @@ class ModelRegistry:
             VersionNotFoundError: There is no such version.
             InvalidInputError: ``passed`` is neither True nor False, or the kind is kept for A/B tests.
         """
-        if not isinstance(passed, bool):
-            raise InvalidInputError(f"passed is {passed!r:.100}.", hint="Say True or False.")
-        if kind == AB_VERDICT:
-            raise InvalidInputError(
-                f"Evidence of the kind {AB_VERDICT} comes from A/B tests alone.",
-                hint="Run one; it attaches its verdict by itself.",
-            )
-        kind, summary = check_label(kind, "kind of evidence"), check_text(summary, "summary")
+        kind, summary = check_evidence(kind, passed=passed), check_text(summary, "summary")
         check_label(attached_by, "person's name")
         with self.kernel.read() as view:
             integrity.require_version(view, model, version)
@@ -388,17 +390,13 @@ class ModelRegistry:
         return request
 
     def _find_request(self, request_id: str) -> ApprovalRequest | None:
-        with self.kernel.read() as view:
-            try:
-                return approvals.require_request(view, request_id)
-            except RequestNotFoundError:
-                return None
+        with self.kernel.read() as view, suppress(RequestNotFoundError):
+            return approvals.require_request(view, request_id)
+        return None
 
     def _entry_names(self) -> list[str]:
         with self.kernel.read() as view:
-            names = [entry.version for entry in view.registry.entries(DEFAULT_MODEL)]
-            versions = [view.versions.get(DEFAULT_MODEL, name) for name in names]
-        return [found.version for found in versions if found is not None and found.deleted_at is None]
+            return approvals.entry_names(view, DEFAULT_MODEL)
 
     def _request_ids(self) -> list[str]:
         with self.kernel.read() as view:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import Table, select
 
 from sentinelzer0.errors import AlreadyExistsError
 from sentinelzer0.storage import creation
+from sentinelzer0.storage.copying import disk_errors
 from sentinelzer0.storage.database import Connection, Database, Statement
 from sentinelzer0.storage.schema import alembic_version, metadata
 
@@ -41,20 +44,25 @@ def save(database: Database, path: Path) -> None:
 
 
 def load(path: Path, database: Database) -> None:
-    """Put a saved state into an empty database.
+    """Put a saved state into an empty database; one of an older release is migrated on the way.
 
     Raises:
         AlreadyExistsError: The database holds a workspace.
+        SchemaVersionError: The state was saved by a newer release.
     """
-    saved = Database(f"sqlite:///{path}")
-    try:
-        creation.ensure_schema(database, may_migrate=False)
-        with saved.reading() as source, database.writing() as target:
-            if creation.read_settings(target):
-                raise AlreadyExistsError("The database holds a workspace already.", hint="Name an empty one.")
-            _copy_rows(source, target)
-    finally:
-        saved.close()
+    with TemporaryDirectory(prefix="sentinelzer0-restore-") as scratch, disk_errors(f"Reading {str(path)!r}"):
+        copy = Path(scratch) / path.name  # migrated, while what was saved stays as it is
+        shutil.copyfile(path, copy)
+        saved = Database(f"sqlite:///{copy}")
+        try:
+            creation.ensure_schema(saved, may_migrate=True)
+            creation.ensure_schema(database, may_migrate=False)
+            with saved.reading() as source, database.writing() as target:
+                if creation.read_settings(target):
+                    raise AlreadyExistsError("The database holds a workspace already.", hint="Name an empty one.")
+                _copy_rows(source, target)
+        finally:
+            saved.close()
 
 
 def _copy_rows(source: Connection, target: Connection) -> None:

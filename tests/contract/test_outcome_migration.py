@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import inspect, text
 
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.kernel import Kernel
-from sentinelzer0.storage import migrations
+from sentinelzer0.storage import migrations, snapshot
 from sentinelzer0.storage.database import Database
 
 _ARM = (
@@ -72,3 +73,16 @@ def test_everything_measured_is_kept(kernel: Kernel) -> None:
     assert (evidence.units("A"), evidence.units("B"), units) == (2, 1, 2), "a unit in both arms counts in the control"
     assert (stored["a2"][0].arm, stored["a2"][0].phase, stored["waits"][0].arm) == ("A", 1, None)
     assert (look.events, look.decision, look.readings["arms"][0][0]) == (20, "promote", 3)
+
+
+def test_a_state_saved_by_an_older_release_is_put_back(kernel: Kernel, tmp_path: Path) -> None:
+    saved = tmp_path / "older.db"
+    old_database(f"sqlite:///{saved}").close()
+    before = saved.read_bytes()
+    with kernel.database.engine.begin() as connection:
+        for table in inspect(connection).get_table_names():
+            connection.execute(text(f'DROP TABLE "{table}"'))
+    snapshot.load(saved, kernel.database)
+    with kernel.read() as view:
+        assert view.cells.evidence("t", None).arm("A").requests == 3
+    assert saved.read_bytes() == before
