@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sentinelzer0.domain import registry as rules
 from sentinelzer0.domain.identity import (
     DEFAULT_MODEL,
     PRODUCTION,
@@ -21,15 +22,7 @@ from sentinelzer0.domain.identity import (
     subject_of_version,
 )
 from sentinelzer0.domain.policies import Policy
-from sentinelzer0.domain.registry import (
-    ApprovalRequest,
-    ApprovalStatus,
-    Entry,
-    Evidence,
-    Target,
-    check_evidence,
-    target_of,
-)
+from sentinelzer0.domain.registry import ApprovalRequest, ApprovalStatus, Entry, Evidence, Target
 from sentinelzer0.domain.versions import ModelStage, last_in_production
 from sentinelzer0.errors import InvalidInputError, RequestNotFoundError
 from sentinelzer0.kernel import Kernel, check_path
@@ -160,7 +153,7 @@ class ModelRegistry:
             QuarantinedError: The version was rolled back from and not released.
         """
         stage = approvals.checked_stage(to_stage)
-        return self._request(model, version, stage, target_of(stage), 1.0, requested_by, notes)
+        return self._request(model, version, stage, rules.target_of(stage), 1.0, requested_by, notes)
 
     def request_canary(
         self, version: str, share: float, requested_by: str, notes: str | None = "", *, model: str = DEFAULT_MODEL
@@ -257,7 +250,7 @@ class ModelRegistry:
         with self.kernel.read() as view:
             pairs = approvals.entries_of_stage(view, model, ModelStage.PRODUCTION)
             newest = max(pairs, key=lambda pair: last_in_production(pair[1]), default=None)
-            return None if newest is None else approvals.snapshot(view, *newest)
+            return newest and approvals.snapshot(view, *newest)
 
     def update_health_status(
         self,
@@ -316,7 +309,7 @@ class ModelRegistry:
             VersionNotFoundError: There is no such version.
             InvalidInputError: ``passed`` is neither True nor False, or the kind is kept for A/B tests.
         """
-        kind, summary = check_evidence(kind, passed=passed), check_text(summary, "summary")
+        kind, summary = rules.check_evidence(kind, passed=passed), check_text(summary, "summary")
         check_label(attached_by, "person's name")
         with self.kernel.read() as view:
             integrity.require_version(view, model, version)
@@ -354,8 +347,7 @@ class ModelRegistry:
     def break_glass(self, version: str, promoted_by: str, reason: str, *, model: str = DEFAULT_MODEL) -> RegistryEntry:
         """Put a registered version into production without approval, loudly: for emergencies, with a reason.
 
-        Only the approval, the gates and the stage are skipped; the bytes are verified as always. A quarantine is
-        lifted, which the record says.
+        Approval, gates and stage are skipped; the bytes are verified. A quarantine is lifted, on record.
 
         Raises:
             InvalidInputError: The reason is empty.
