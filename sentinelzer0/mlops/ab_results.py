@@ -71,7 +71,7 @@ def results_of(
             "relabelled": evidence.relabelled,
         },
         "warnings": [*test.warnings, *_cautions(test, evidence)],
-        **({"fixed_horizon": _fixed_horizon(test, evidence)} if fixed_horizon else {}),
+        **({"fixed_horizon": _fixed_horizon(test, evidence, judgement)} if fixed_horizon else {}),
     }
 
 
@@ -118,30 +118,22 @@ def recommendation(test: StoredTest, judgement: Judgement) -> str:
             return f"Keep {test.model_a}: the test ended without a winner, because {decision.sentence}"
 
 
-def _fixed_horizon(test: StoredTest, evidence: Evidence) -> dict[str, Any]:
+def _fixed_horizon(test: StoredTest, evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
     """Return what tests for one look at a size fixed beforehand say; looking repeatedly makes them wrong.
 
-    Fisher's exact test and Pearson's chi-square for failures and for wrong labels, Welch's t test for latency and
-    confidence, each of every challenger against the control, without any correction.
+    The textbook tests that fit each metric, of every challenger against the control, without any correction.
     """
-    a = evidence.arm(CONTROL)
-    found: dict[str, Any] = {}
-    for letter in challengers(test):
+    a, found = evidence.arm(CONTROL), {}
+    for letter, compared in judgement.readings.comparisons.items():
         b = evidence.arm(letter)
-        failures = (a.failures, a.requests - a.failures, b.failures, b.requests - b.failures)
-        wrong = tuple(
-            part
-            for arm in (a, b)
-            for part in (arm.confusion.fp + arm.confusion.fn, arm.confusion.tp + arm.confusion.tn)
-        )
         answers = {
-            "error_rate": [textbook.fisher_exact(*failures), textbook.chi_square(*failures)],
-            "accuracy": [textbook.fisher_exact(*wrong), textbook.chi_square(*wrong)],
-            "avg_latency_ms": [textbook.welch_t(a.latency, b.latency)],
-            "avg_confidence": [textbook.welch_t(a.confidence, b.confidence)],
+            name: textbook.answers(a, b, one.metric, test.significance_threshold) for name, one in compared.items()
         }
-        found[test.arms[letter]] = {metric: [answer.to_dict() for answer in given] for metric, given in answers.items()}
-    note = "Valid for one look at a sample size fixed beforehand; the verdict does not use it."
+        found[test.arms[letter]] = {name: [one.to_dict() for one in given] for name, given in answers.items() if given}
+    note = (
+        "Valid for one look at a sample size fixed beforehand, and the phases of a ramp are pooled; the verdict does "
+        "not use it."
+    )
     return {"note": note, "answers": found}
 
 
