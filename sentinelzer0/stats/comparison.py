@@ -28,11 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import copysign, expm1, inf
+from typing import NamedTuple
 
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats.confidence_sequences import critical_z, tuned_rho
-from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Direction, estimate, metric_named
+from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Direction, Metric, estimate, metric_named
 from sentinelzer0.stats.stratified import Difference, Standardised, Stratum, difference, log_ratio, standardise
 from sentinelzer0.stats.wording import HarmState, harm_reason, missing_for, reason_of, winner_of
 
@@ -41,10 +43,14 @@ __all__ = [
     "Difference",
     "Harm",
     "HarmState",
+    "Measured",
     "Stratum",
     "compare",
+    "compare_measured",
     "conclude",
     "harm",
+    "harms_measured",
+    "measure",
     "minimum_of",
     "tightest_at",
 ]
@@ -136,6 +142,45 @@ class Harm:
     reason: str
 
 
+class Measured(NamedTuple):
+    """One metric of both arms, read off the strata once for everything that is asked of it.
+
+    Attributes:
+        metric: The metric.
+        found: Both arms, standardised.
+        values: Of A and B; the plain ones while no phase has both arms, None when undefined.
+        samples: Units of A and B.
+    """
+
+    metric: AnyMetric
+    found: Standardised
+    values: tuple[float | None, float | None]
+    samples: tuple[int, int]
+
+    @property
+    def is_early(self) -> bool:
+        """Whether there is too little for any limits."""
+        return min(self.samples) < _MEASURED_START and self.metric.is_measured
+
+
+def measure(strata: Sequence[Stratum], metric: AnyMetric | str) -> Measured:
+    """Read one metric of both arms off the strata.
+
+    Args:
+        strata: Both arms so far, one stratum per phase of the ramp.
+        metric: Which metric, by value or name.
+
+    Raises:
+        InvalidInputError: Unknown metric.
+    """
+    metric = metric if isinstance(metric, Metric) else metric_named(metric)
+    found = standardise(strata, metric)
+    if found.strata:
+        return Measured(metric, found, (found.a.value, found.b.value), (found.a.units, found.b.units))
+    a, b = (estimate(sum(arms, ArmStatistics()), metric) for arms in ([s.a for s in strata], [s.b for s in strata]))
+    return Measured(metric, found, (a.value, b.value), (a.n_units, b.n_units))
+
+
 def compare(
     strata: Sequence[Stratum], metric: AnyMetric | str, alpha: float = 0.05, min_samples: int = 100
 ) -> Comparison:
@@ -154,9 +199,13 @@ def compare(
     Raises:
         InvalidInputError: Unknown metric, or ``alpha`` or ``min_samples`` out of range.
     """
-    metric = metric_named(metric)
-    found, values, samples = _read(strata, metric)
-    early = _too_early(metric, samples)
+    return compare_measured(measure(strata, metric), alpha, min_samples)
+
+
+def compare_measured(measured: Measured, alpha: float = 0.05, min_samples: int = 100) -> Comparison:
+    """Judge as :func:`compare` does, from what :func:`measure` has read."""
+    metric, found, values, samples = measured
+    early = measured.is_early
     return conclude(
         metric,
         values,
@@ -195,20 +244,22 @@ def conclude(
     Raises:
         InvalidInputError: ``alpha`` or ``min_samples`` out of range.
     """
-    needed, rho = minimum_of(metric, min_samples), tuned_rho(tightest_at(min_samples), alpha)
+    needed, direction = minimum_of(metric, min_samples), metric.direction
+    rho, one_sided = _rhos(min_samples, alpha)
     value_a, value_b = values
     gap = None if value_a is None or value_b is None or not strata else value_b - value_a
     lift = gap / value_a if gap is not None and value_a else None
     interval = lower = upper = lift_interval = None
     p_value = above = below = 1.0
     if estimated is not None:
-        z, one_sided = critical_z(estimated.information, alpha, rho), _one_sided_rho(min_samples, alpha)
+        z = critical_z(estimated.information, alpha, rho)
         interval, p_value = estimated.limits(z), estimated.p_value(rho)
         lower, upper = estimated.one_sided(alpha, one_sided)
         above, below = estimated.p_values_one_sided(one_sided)
         lift_interval = None if ratio is None else _from_logarithms(ratio.limits(z))
-    better, worse = (above, below) if metric.direction is Direction.HIGHER else (below, above)
-    winner = winner_of(metric, interval) if min(samples) >= needed else None
+    missing = missing_for(metric, values, samples, needed=needed, strata=strata)
+    winner = winner_of(direction, interval) if missing is None else None
+    is_higher_better = direction is Direction.HIGHER
     return Comparison(
         metric=metric,
         value_a=value_a,
@@ -220,15 +271,15 @@ def conclude(
         confidence=1.0 - p_value,
         is_significant=winner is not None,
         winner=winner,
-        reason=reason_of(metric, values, samples, interval, alpha=alpha, needed=needed, strata=strata),
+        reason=missing or reason_of(metric, winner, interval, direction, alpha),
         samples_a=samples[0],
         samples_b=samples[1],
         alpha=alpha,
         min_samples=needed,
         lower=lower,
         upper=upper,
-        p_better=better,
-        p_worse=worse,
+        p_better=above if is_higher_better else below,
+        p_worse=below if is_higher_better else above,
         lift=lift,
         lift_interval=lift_interval,
         information=estimated.information if estimated is not None else 0.0,
@@ -261,33 +312,43 @@ def harm(
     Raises:
         InvalidInputError: Unknown metric, or an argument out of range.
     """
-    metric = metric_named(metric)
+    return harms_measured(measure(strata, metric), margin, (alpha,), min_samples, relative=relative)[0]
+
+
+def harms_measured(
+    measured: Measured, margin: float, alphas: Sequence[float], min_samples: int = 100, *, relative: bool = False
+) -> tuple[Harm, ...]:
+    """Judge as :func:`harm` does, at every level of ``alphas``, from what :func:`measure` has read."""
     if not 0.0 <= margin < inf:
         raise InvalidInputError(f"A margin is 0 or more, not {margin}.", hint="Use 0.01 for one percentage point.")
-    needed, rho = minimum_of(metric, min_samples), _one_sided_rho(min_samples, alpha)
-    found, values, samples = _read(strata, metric)
+    metric, found, values, samples = measured
+    needed, levels = minimum_of(metric, min_samples), [(alpha, _rhos(min_samples, alpha)[1]) for alpha in alphas]
     missing = missing_for(metric, values, samples, needed=needed, strata=found.strata)
     a, b = found.a.value, found.b.value
     if a is None or b is None:
         state = HarmState.NO_DATA if min(samples) == 0 else HarmState.PENDING
-        return Harm(state, None, None, None, 1.0, missing or "")
+        return (Harm(state, None, None, None, 1.0, missing or ""),) * len(levels)
     sign, unit = 1.0 if metric.direction is Direction.LOWER else -1.0, abs(a) if relative else 1.0
     worse_by = sign * (b - a) / unit if unit else None
     if relative:
         excess = difference(found, sign + copysign(margin, a), sign)
     else:
         excess = difference(found, sign, sign, shift=-margin)
-    if excess is None or _too_early(metric, samples):
+    if excess is None or measured.is_early:
         identical = missing is None and found.a.variance == found.b.variance == 0.0
         state = HarmState.PASSED if identical else HarmState.PENDING
-        return Harm(state, worse_by, None, None, 1.0, missing or f"The {metric.words} is the same for every request.")
-    low, high = excess.one_sided(alpha, rho)
-    limit_low, limit_high = (end / unit + margin if unit else None for end in (low, high))
-    state = HarmState.PENDING
-    if missing is None and (low > 0.0 or high < 0.0):
-        state = HarmState.VIOLATED if low > 0.0 else HarmState.PASSED
-    reason = missing or harm_reason(metric, state, worse_by, margin, alpha=alpha, relative=relative)
-    return Harm(state, worse_by, limit_low, limit_high, excess.p_values_one_sided(rho)[0], reason)
+        reason = missing or f"The {metric.words} is the same for every request."
+        return (Harm(state, worse_by, None, None, 1.0, reason),) * len(levels)
+    said = []
+    for alpha, rho in levels:
+        low, high = excess.one_sided(alpha, rho)
+        limits = (low / unit + margin, high / unit + margin) if unit else (None, None)
+        state = HarmState.PENDING
+        if missing is None and (low > 0.0 or high < 0.0):
+            state = HarmState.VIOLATED if low > 0.0 else HarmState.PASSED
+        reason = missing or harm_reason(metric, state, worse_by, margin, alpha=alpha, relative=relative)
+        said.append(Harm(state, worse_by, limits[0], limits[1], excess.p_values_one_sided(rho)[0], reason))
+    return tuple(said)
 
 
 def minimum_of(metric: AnyMetric, min_samples: int) -> int:
@@ -306,23 +367,11 @@ def tightest_at(min_samples: int) -> int:
     return 2 * max(_TIGHTEST_AT * min_samples, _TIGHTEST_AT_LEAST)
 
 
-def _one_sided_rho(min_samples: int, alpha: float) -> float:
-    return tuned_rho(tightest_at(min_samples), min(2.0 * alpha, 0.5 + 0.5 * alpha))
-
-
-def _read(
-    strata: Sequence[Stratum], metric: AnyMetric
-) -> tuple[Standardised, tuple[float | None, float | None], tuple[int, int]]:
-    """Both arms standardised; their values and units, plain ones while no phase has both arms."""
-    found = standardise(strata, metric)
-    if found.strata:
-        return found, (found.a.value, found.b.value), (found.a.units, found.b.units)
-    a, b = (estimate(sum(arms, ArmStatistics()), metric) for arms in ([s.a for s in strata], [s.b for s in strata]))
-    return found, (a.value, b.value), (a.n_units, b.n_units)
-
-
-def _too_early(metric: AnyMetric, samples: tuple[int, int]) -> bool:
-    return metric.is_measured and min(samples) < _MEASURED_START
+@lru_cache(maxsize=256)
+def _rhos(min_samples: int, alpha: float) -> tuple[float, float]:
+    """Mixture parameters of the two-sided and the one-sided limits."""
+    units = tightest_at(min_samples)
+    return tuned_rho(units, alpha), tuned_rho(units, min(2.0 * alpha, 0.5 + 0.5 * alpha))
 
 
 def _from_logarithms(limits: tuple[float, float]) -> tuple[float, float]:

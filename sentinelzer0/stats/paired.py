@@ -22,6 +22,7 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import copysign, inf, log, sqrt
 from operator import add
@@ -127,15 +128,9 @@ def compare_paired(
             return replace(found, value_a=None, value_b=None, lift=None, percent_change=None)
         return found if gap is None else replace(found, difference=gap)
     table = _table(paired, metric)
-    return conclude(
-        metric,
-        (table.value_a, table.value_b),
-        (table.units,) * 2,
-        table.difference(),
-        table.log_ratio(),
-        alpha=alpha,
-        min_samples=min_samples,
-    )
+    both, units = (table.value_a, table.value_b), (table.units,) * 2
+    estimated, ratio = table.difference(), table.log_ratio()
+    return conclude(metric, both, units, estimated, ratio, alpha=alpha, min_samples=min_samples)
 
 
 def harm_paired(
@@ -162,28 +157,45 @@ def harm_paired(
     Raises:
         InvalidInputError: A metric pairs do not have, or an argument out of range.
     """
+    return harms_paired(paired, metric, margin, (alpha,), min_samples, relative=relative, control=control)[0]
+
+
+def harms_paired(
+    paired: PairedStatistics,
+    metric: AnyMetric | str,
+    margin: float,
+    alphas: Sequence[float],
+    min_samples: int = 100,
+    *,
+    relative: bool = False,
+    control: Moments | None = None,
+) -> tuple[Harm, ...]:
+    """Judge as :func:`harm_paired` does, at every level of ``alphas``."""
     metric = _paired_metric(metric)
     if not 0.0 <= margin < inf:
         raise InvalidInputError(f"A margin is 0 or more, not {margin}.", hint="Use 0.01 for one percentage point.")
-    found = compare_paired(paired, metric, alpha, min_samples, control=control)
+    found = compare_paired(paired, metric, alphas[0], min_samples, control=control)
     sign, unit = 1.0 if metric.direction is Direction.LOWER else -1.0, abs(found.value_a or 0.0) if relative else 1.0
     if found.difference is None or (relative and found.value_a is None):
         state = HarmState.PENDING if found.samples_a else HarmState.NO_DATA
-        return Harm(state, None, None, None, 1.0, found.reason)
+        return (Harm(state, None, None, None, 1.0, found.reason),) * len(alphas)
     worse_by = sign * found.difference / unit if unit else None
     excess = _excess(paired, metric, sign, margin, found.value_a if relative else None, control)
     early = found.samples_a < found.min_samples
     if excess is None:
         state = HarmState.PENDING if early else HarmState.PASSED  # every pair identical
-        return Harm(state, worse_by, None, None, 1.0, found.reason)
-    rho = tuned_rho(tightest_at(min_samples), min(2.0 * alpha, 0.5 + 0.5 * alpha))
-    low, high = excess.one_sided(alpha, rho)
-    limits = [end / unit + margin if unit else None for end in (low, high)]
-    state = HarmState.PENDING
-    if not early and (low > 0.0 or high < 0.0):
-        state = HarmState.VIOLATED if low > 0.0 else HarmState.PASSED
-    reason = found.reason if early else harm_reason(metric, state, worse_by, margin, alpha=alpha, relative=relative)
-    return Harm(state, worse_by, limits[0], limits[1], excess.p_values_one_sided(rho)[0], reason)
+        return (Harm(state, worse_by, None, None, 1.0, found.reason),) * len(alphas)
+    said = []
+    for alpha in alphas:
+        rho = tuned_rho(tightest_at(min_samples), min(2.0 * alpha, 0.5 + 0.5 * alpha))
+        low, high = excess.one_sided(alpha, rho)
+        limits = (low / unit + margin, high / unit + margin) if unit else (None, None)
+        state = HarmState.PENDING
+        if not early and (low > 0.0 or high < 0.0):
+            state = HarmState.VIOLATED if low > 0.0 else HarmState.PASSED
+        reason = found.reason if early else harm_reason(metric, state, worse_by, margin, alpha=alpha, relative=relative)
+        said.append(Harm(state, worse_by, limits[0], limits[1], excess.p_values_one_sided(rho)[0], reason))
+    return tuple(said)
 
 
 def discordant(paired: PairedStatistics, metric: AnyMetric | str) -> tuple[int, int]:

@@ -24,8 +24,9 @@ values are taken to be as skewed as those of the other arm if that is more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log, sqrt
+from typing import NamedTuple
 
 from sentinelzer0.stats.confidence_sequences import (
     critical_z,
@@ -51,8 +52,8 @@ class Stratum:
     b: ArmStatistics
 
 
-@dataclass(frozen=True, slots=True)
-class ArmValue:
+# Tuples, here and below: a look at a test makes dozens of them, and frozen dataclasses take four times as long to make.
+class ArmValue(NamedTuple):
     """The standardised value of one arm, as an estimate.
 
     Attributes:
@@ -70,8 +71,7 @@ class ArmValue:
     units: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standardised:
+class Standardised(NamedTuple):
     """Both arms, standardised to the same mix of phases.
 
     Attributes:
@@ -87,8 +87,7 @@ class Standardised:
     strata: int
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """An estimated difference and how far it may be off.
 
     Attributes:
@@ -167,16 +166,23 @@ def standardise(strata: Sequence[Stratum], metric: AnyMetric) -> Standardised:
     if metric.is_measured:
         measured = [(moments_of(stratum.a, metric), moments_of(stratum.b, metric)) for stratum in strata]
         measured = [(a, b) for a, b in measured if a.count and b.count]
-        weights = [a.count * b.count / (a.count + b.count) for a, b in measured]
+        shares, information = _shares([(a.count, b.count) for a, b in measured])
         pooled = [(a + b).variance or 0.0 for a, b in measured]
-        own_a, own_b = (_measured([phase[arm] for phase in measured], weights, pooled) for arm in (0, 1))
-        of_a, of_b = _as_skewed(own_a, own_b), _as_skewed(own_b, own_a)
-    else:
-        counted = [(counts_of(stratum.a, metric), counts_of(stratum.b, metric)) for stratum in strata]
-        counted = [(x, y) for x, y in counted if x.units and y.units]
-        weights = [x.units * y.units / (x.units + y.units) for x, y in counted]
-        of_a, of_b = (_counted([phase[arm] for phase in counted], weights) for arm in (0, 1))
-    return Standardised(of_a, of_b, 4.0 * sum(weights), len(weights))
+        own_a = _measured([a for a, _ in measured], shares, pooled)
+        own_b = _measured([b for _, b in measured], shares, pooled)
+        return Standardised(_as_skewed(own_a, own_b), _as_skewed(own_b, own_a), information, len(shares))
+    counted = [(counts_of(stratum.a, metric), counts_of(stratum.b, metric)) for stratum in strata]
+    counted = [(x, y) for x, y in counted if x.units and y.units]
+    shares, information = _shares([(x.units, y.units) for x, y in counted])
+    of_a, of_b = _counted([x for x, _ in counted], shares), _counted([y for _, y in counted], shares)
+    return Standardised(of_a, of_b, information, len(shares))
+
+
+def _shares(units: Sequence[tuple[int, int]]) -> tuple[list[float], float]:
+    """How much each phase counts, adding up to 1, and the effective units of all phases together."""
+    weights = [a * b / (a + b) for a, b in units]
+    together = sum(weights)
+    return [weight / together for weight in weights], 4.0 * together
 
 
 def difference(found: Standardised, of_a: float = 1.0, of_b: float = 1.0, shift: float = 0.0) -> Difference | None:
@@ -213,29 +219,33 @@ def log_ratio(found: Standardised) -> Difference | None:
     Returns:
         None unless both values are positive and their variances known.
     """
-    logs = [_logarithm(arm) for arm in (found.a, found.b)]
-    a, b = logs
-    if a is None or b is None:
+    a, b = found.a, found.b
+    if a.value is None or b.value is None or a.variance is None or b.variance is None:
         return None
-    return difference(Standardised(a, b, found.information, found.strata))
-
-
-def _logarithm(arm: ArmValue) -> ArmValue | None:
-    """Cumulants of the logarithm of an estimate: ``k2 / x^2`` and ``k3 / x^3 - 3 k2^2 / x^4``."""
-    if arm.value is None or arm.variance is None or arm.value <= 0.0:
+    if a.value <= 0.0 or b.value <= 0.0:
         return None
-    squared = arm.value * arm.value
-    relative = arm.variance / squared
-    third = arm.third / (squared * arm.value) - 3.0 * relative * relative
-    return ArmValue(log(arm.value), relative, third, arm.floor / squared, arm.units)
+    relative_a, third_a, floor_a = _of_logarithm(a.value, a.variance, a.third, a.floor)
+    relative_b, third_b, floor_b = _of_logarithm(b.value, b.variance, b.third, b.floor)
+    variance = relative_b + relative_a
+    guarded = max(variance, floor_b + floor_a)
+    if guarded <= 0.0:
+        return None
+    lean = 0.5 * (third_b - third_a) / variance if variance else 0.0
+    return Difference(log(b.value) - log(a.value), sqrt(guarded), lean, found.information)
 
 
-def _measured(phases: Sequence[Moments], weights: Sequence[float], pooled: Sequence[float]) -> ArmValue:
-    all_weights = sum(weights)
+def _of_logarithm(value: float, variance: float, third: float, floor: float) -> tuple[float, float, float]:
+    """Cumulants of the logarithm of an estimate, ``k2 / x^2`` and ``k3 / x^3 - 3 k2^2 / x^4``, and the floor's."""
+    squared = value * value
+    relative = variance / squared
+    return relative, third / (squared * value) - 3.0 * relative * relative, floor / squared
+
+
+def _measured(phases: Sequence[Moments], shares: Sequence[float], pooled: Sequence[float]) -> ArmValue:
     value = variance = third = floor = homogeneous = lost = 0.0
     units = 0
-    for moments, weight, together in zip(phases, weights, pooled, strict=True):
-        n, share = moments.count, weight / all_weights
+    for moments, share, together in zip(phases, shares, pooled, strict=True):
+        n = moments.count
         of_one = share * share / n
         value += share * (moments.mean or 0.0)
         variance += of_one * (moments.variance or 0.0) * (n - 1) / n
@@ -258,14 +268,13 @@ def _as_skewed(arm: ArmValue, other: ArmValue) -> ArmValue:
     if not arm.variance or not other.variance:
         return arm
     third = other.third * (arm.variance / other.variance) ** 1.5 * sqrt(other.units / arm.units)
-    return replace(arm, third=third) if abs(third) > abs(arm.third) and third * arm.third > 0.0 else arm
+    return arm._replace(third=third) if abs(third) > abs(arm.third) and third * arm.third > 0.0 else arm
 
 
-def _counted(phases: Sequence[Counts], weights: Sequence[float]) -> ArmValue:
+def _counted(phases: Sequence[Counts], shares: Sequence[float]) -> ArmValue:
     units = hits = misses = 0.0
-    all_weights, of_hit = sum(weights), phases[0].weight if phases else 1
-    for (n, x, y, _), weight in zip(phases, weights, strict=True):
-        share = weight / all_weights
+    of_hit = phases[0].weight if phases else 1
+    for (n, x, y, _), share in zip(phases, shares, strict=True):
         units += n
         hits += share * x / n
         misses += share * y / n
@@ -277,8 +286,7 @@ def _counted(phases: Sequence[Counts], weights: Sequence[float]) -> ArmValue:
     down = -of_hit * (hits + imagined) / more_below
     up = of_hit * (1.0 + down)
     variance = third = homogeneous = lost = 0.0
-    for (n, x, y, _), weight in zip(phases, weights, strict=True):
-        share = weight / all_weights
+    for (n, x, y, _), share in zip(phases, shares, strict=True):
         hit, miss = up * (x / n + imagined), down * (y / n + imagined)
         first, second, cube = hit + miss, up * hit + down * miss, up * up * hit + down * down * miss
         mean = first / (1.0 + 2.0 * imagined)

@@ -16,51 +16,38 @@ class HarmState(StrEnum):
     NO_DATA = "no_data"
 
 
-def winner_of(metric: AnyMetric, interval: tuple[float, float] | None) -> str | None:
-    """The better arm by the direction of the metric, "A" or "B"; None while the interval holds 0.
+def winner_of(direction: Direction, interval: tuple[float, float] | None) -> str | None:
+    """The better arm, "A" or "B"; None while the interval holds 0.
 
     Args:
-        metric: The metric compared.
+        direction: Which way the metric improves.
         interval: Limits for the difference B - A.
     """
     if interval is None or interval[0] <= 0.0 <= interval[1]:
         return None
     b_is_higher = interval[0] > 0.0
-    return "B" if b_is_higher == (metric.direction is Direction.HIGHER) else "A"
+    return "B" if b_is_higher == (direction is Direction.HIGHER) else "A"
 
 
 def reason_of(
-    metric: AnyMetric,
-    values: tuple[float | None, float | None],
-    samples: tuple[int, int],
-    interval: tuple[float, float] | None,
-    *,
-    alpha: float,
-    needed: int,
-    strata: int,
+    metric: AnyMetric, winner: str | None, interval: tuple[float, float] | None, direction: Direction, alpha: float
 ) -> str:
-    """Why there is a verdict, or why there is none yet.
+    """What a comparison says, once nothing is missing for it.
 
     Args:
         metric: The metric compared.
-        values: Of A and B; None when undefined.
-        samples: Units of A and B.
-        interval: Limits for the difference B - A; None while there are none.
+        winner: The better arm, or None while neither is shown to be.
+        interval: Limits for the difference B - A; None when there are none.
+        direction: Which way the metric improves.
         alpha: Error probability of the interval.
-        needed: Units each arm has to have.
-        strata: Phases in which both arms have units.
     """
-    missing = missing_for(metric, values, samples, needed=needed, strata=strata)
-    if missing is not None:
-        return missing
     if interval is None:
         return f"The {metric.words} cannot be compared: every value in both arms is identical."
     low, high = shown(metric, interval[0]), shown(metric, interval[1])
     band = f"the difference B - A lies between {low} and {high} ({100 * (1 - alpha):g} % at every look)"
-    winner = winner_of(metric, interval)
     if winner is None:
         return f"No difference in {metric.words} is shown yet: {band}."
-    better = "lower" if metric.direction is Direction.LOWER else "higher"
+    better = "lower" if direction is Direction.LOWER else "higher"
     return f"{winner} has the {better} {metric.words}: {band}."
 
 
