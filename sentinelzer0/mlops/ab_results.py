@@ -10,7 +10,7 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus
 from sentinelzer0.domain.assignment import HOLDOUT
-from sentinelzer0.domain.decisions import Judgement
+from sentinelzer0.domain.decisions import Action, Judgement
 from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.readings import by_segment
@@ -83,8 +83,9 @@ def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> 
     interval = now.interval if band.drifted else band.interval or now.interval
     p_value = min(now.p_value, band.p_value)
     f1 = judgement.readings.comparisons[arm][Metric.F1_SCORE.value]
+    decides = test.winner is not None and judgement.decision.action is not Action.STOP_GUARDRAIL
     return {
-        "is_significant": test.winner is not None,
+        "is_significant": decides,
         "reason": verdict.get("reason") or now.reason,
         "metric": test.primary_metric,
         "difference": now.difference,
@@ -93,7 +94,7 @@ def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> 
         "p_value": p_value,
         "confidence": 1.0 - p_value,
         "alpha": now.alpha,
-        "winner": verdict.get("winner"),
+        "winner": verdict.get("winner") if decides else None,
         "decided_at": verdict.get("reached_at"),
         "total_samples": sum(evidence.arm(letter).requests for letter in test.arms),
         "samples_a": now.samples_a,
@@ -265,8 +266,9 @@ def _phases(test: StoredTest, evidence: Evidence) -> list[dict[str, Any]]:
 def _cautions(test: StoredTest, evidence: Evidence) -> list[str]:
     """Return what weakens the guarantees of this test's numbers, in words."""
     found = []
-    requests = sum(evidence.arm(letter).requests for letter in test.arms)
-    units = sum(cell.units for cell in evidence.cells if cell.arm in test.arms)
+    served = (CONTROL,) if test.mode is Mode.SHADOW else tuple(test.arms)  # a shadow answer is no request of its own
+    requests = sum(evidence.arm(letter).requests for letter in served)
+    units = sum(evidence.units(letter) for letter in served)
     if units and requests > 1.5 * units:
         found.append(
             f"Each key has {requests / units:.1f} requests on average. The intervals take every request for a unit of "
@@ -275,10 +277,9 @@ def _cautions(test: StoredTest, evidence: Evidence) -> list[str]:
     if test.mode is Mode.SHADOW:
         for letter in challengers(test):
             pairs = sum(pair.statistics.pairs for pair in evidence.pairs if pair.arm == letter)
-            served = evidence.arm(CONTROL).requests
-            if served and pairs < 0.95 * served:
+            if pairs < 0.95 * requests:
                 found.append(
-                    f"{test.arms[letter]} has answered {pairs:,} of the {served:,} requests: if those it left out are "
+                    f"{test.arms[letter]} has answered {pairs:,} of the {requests:,} requests: if those it left out are "
                     "not a random part, the comparison is not fair."
                 )
     if evidence.relabelled:
