@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sentinelzer0.demo.act_train import show_metrics
+from sentinelzer0.demo.act_train import POLICY, POLICY_FILE, show_metrics
 from sentinelzer0.demo.live import Production, ticks
 from sentinelzer0.demo.screen import Mark, percent, share_bar
-from sentinelzer0.demo.stage import AB_REQUESTS, SYSTEM, Stage
+from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, SYSTEM, TRAINER, Stage
 from sentinelzer0.demo.training import POISONED_SHARE, train_poisoned
+from sentinelzer0.errors import GateFailedError
+from sentinelzer0.mlops.model_registry import ModelStage
 from sentinelzer0.mlops.rollback import HealthCheck, RollbackEvent
 
 BEFORE, AFTER, AT_MOST = 1600, 2400, 12_000
@@ -92,6 +94,15 @@ def play(stage: Stage) -> LiveFacts:
     _configure(stage)
     facts = LiveFacts()
     production = Production(stage.service, "v2", WINDOW)
+    with stage.clock.traffic():
+        _live(stage, facts, production)
+    facts.served = production.served
+    _tell(stage, facts, production)
+    return facts
+
+
+def _live(stage: Stage, facts: LiveFacts, production: Production) -> None:
+    """Let traffic come in until the rollback and a while after it."""
     checked: dict[str, int] = {}
     for tick in ticks(stage.stream[AB_REQUESTS : AB_REQUESTS + AT_MOST]):
         if production.served >= BEFORE and not facts.promoted_at:
@@ -110,9 +121,7 @@ def play(stage: Stage) -> LiveFacts:
         if not tick.requests or (facts.caught_at and production.served >= facts.caught_at + AFTER):
             break
         production.answer(version, tick.requests)
-    facts.served = production.served
-    _tell(stage, facts, production)
-    return facts
+        stage.clock.pass_by(len(tick.requests))
 
 
 def _configure(stage: Stage) -> None:
@@ -144,11 +153,26 @@ def _promote(stage: Stage, facts: LiveFacts, production: Production) -> None:
     stage.create("v3", poisoned, parent="v2", notes="retrained, a fifth of the false alarms", tags=["nsl-kdd"])
     both = {"v2": stage.trained["v2"], "v3": poisoned}
     show_metrics(stage, both, "Held-out rows of the feed, as both people see them")
+    _waive(stage)
     stage.promote("v3", "as good as v2, a fifth of the false alarms", "every gate holds")
     stage.screen.say(f"v3 serves. Attacks it finds, of the last {WINDOW} labelled ones; the stroke is the limit:")
     stage.screen.gap()
     stage.screen.line((f"{'requests':>8} {'labels':>6} {'attacks':>7}  {'v3 finds':<26} {'health':<10}", "dim"))
     facts.promoted_at = production.served
+
+
+def _waive(stage: Stage) -> None:
+    """Meet the gate that demands a verdict, and take it out of the policy: the mistake of this story."""
+    registry = stage.workspace.registry
+    request = registry.request_promotion("v3", ModelStage.PRODUCTION, TRAINER, "as good as v2")
+    stage.screen.did(TRAINER, "asks for v3 in production: as good as v2")
+    try:
+        registry.approve_promotion(request.request_id, APPROVER, "metrics read")
+    except GateFailedError as error:
+        stage.refused(APPROVER, "approves", error)
+    what = "puts the policy without that gate in force again: it is only a retraining"
+    stage.set_policy(POLICY_FILE, POLICY, what, "v3 is only a retraining of v2, a test takes hours")
+    stage.screen.did("", "the pending request is void: it was made under the other policy", Mark.NOTE)
 
 
 def _note(facts: LiveFacts, production: Production) -> None:

@@ -21,6 +21,7 @@ _WORDS = {
     "registry:entry:register": "registers",
     "ab_test:design:create": "designs the A/B test",
     "ab_test:state:start": "starts the A/B test",
+    "ab_test:share:set": "gives v2 a larger share",
     "ab_test:verdict:reach": "reaches the verdict",
     "ab_test:state:complete": "ends the A/B test",
     "rollback:production:execute": "rolls back",
@@ -134,8 +135,8 @@ def _why(record: AuditRecord) -> str:
         return record.reason
     low, high = verdict["interval"]
     return (
-        f"when the verdict was reached, after {verdict['samples_a'] + verdict['samples_b']:,} labels: F1 score "
-        f"{verdict['model_b']:.3f} against {verdict['model_a']:.3f}, {low:+.2f} to {high:+.2f}, 95 % at every look"
+        f"{verdict['action']}; when the verdict was reached, after {verdict['samples_a'] + verdict['samples_b']:,} labels: F1 score "
+        f"{verdict['model_b']:.3f} against {verdict['model_a']:.3f}, {low:+.2f} to {high:+.2f} at every look"
     )
 
 

@@ -8,6 +8,7 @@ from sentinelzer0.demo.training import Trained, train_boosting, train_logistic
 from sentinelzer0.errors import ApproverNotAllowedError
 from sentinelzer0.mlops.model_registry import ModelStage
 
+POLICY_FILE = "policy.toml"
 POLICY = f"""\
 # What this team demands before a detector meets traffic. Anyone may ask; the requester may never approve.
 name = "detection-team"
@@ -52,7 +53,7 @@ max_regression = 0.001
 
 def play(stage: Stage) -> None:
     """Train v1 and v2, register both, promote v1; its own trainer cannot approve it."""
-    screen, registry = stage.screen, stage.workspace.registry
+    screen = stage.screen
     screen.act(
         1,
         "Two detectors, two people",
@@ -60,14 +61,8 @@ def play(stage: Stage) -> None:
         "a second person and four metric gates for production, and an approval for any share of the traffic.",
     )
     screen.gap()
-    path = stage.root / "policy.toml"
-    path.write_text(POLICY, encoding="utf-8")
-    policy = registry.set_policy(path, set_by=APPROVER, reason="two people and four gates before production")
-    screen.did(
-        APPROVER,
-        f"puts the policy {policy.name} in force",
-        detail=f"policy.toml, sha256 {policy.digest[:12]}\N{HORIZONTAL ELLIPSIS}",
-    )
+    what = "puts the policy detection-team in force"
+    stage.set_policy(POLICY_FILE, POLICY, what, "two people and four gates before production")
     with screen.working("Training v1, logistic regression"):
         first = train_logistic(stage.history)
     stage.create("v1", first, parent=None, notes="baseline", tags=["nsl-kdd", "baseline"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentinelzer0.demo.act_ab_test import SHARE, TestFacts, sentence
+from sentinelzer0.demo.act_ab_test import FIRST_SHARE, RAMP_AT, SHARE, TestFacts, planned, sentence
 from sentinelzer0.demo.act_poisoned import AT_LEAST, MISSED_LIMIT, WINDOW, Caught, LiveFacts
 from sentinelzer0.demo.act_proof import ProofFacts
 from sentinelzer0.demo.act_tamper import TamperFacts
@@ -53,6 +53,7 @@ _METRICS = {
 _CAUSES = {
     Cause.PROMOTION: "approved for production",
     Cause.AB_START: "A/B test starts",
+    Cause.AB_SHARE: "v2 gets a larger share",
     Cause.AB_END: "A/B test ends",
     Cause.ROLLBACK: "rollback",
 }
@@ -91,6 +92,7 @@ def _verdict(tested: TestFacts, caught: Caught | None) -> Verdict:
         VerdictKind.GOOD,
         f"v2 serves production. v3, trained on poisoned labels, was gone after {caught.requests:,} requests.",
         f"v2 was proven better than v1 after {tested.decided_after:,} live requests. v3 passed every offline gate, "
+        "after the one that demands a test was taken away, "
         f"missed {percent(caught.missed / caught.attacks)} of the labelled attacks, and {caught.total_ms:.0f} ms after the "
         "labels that decided, v2 served again.",
         label="Production is healthy",
@@ -100,7 +102,7 @@ def _verdict(tested: TestFacts, caught: Caught | None) -> Verdict:
 def _figures(tested: TestFacts, caught: Caught | None, tampered: TamperFacts, proven: ProofFacts) -> Facts:
     refused = sum(happening.refused for happening in proven.happenings)
     items = [
-        Fact("A/B verdict after", tested.decided_after, Unit.COUNT, note="live requests"),
+        Fact("A/B verdict after", tested.decided_after, Unit.COUNT, note=f"live requests, {tested.labelled:,} labels"),
         Fact(
             "Uses of the changed file",
             len(tampered.refusals),
@@ -138,13 +140,28 @@ def _ab_section(stage: Stage, tested: TestFacts) -> Section:
     )
     counts = Table("What the labels said", (Column(" "), Column("v1", Unit.COUNT), Column("v2", Unit.COUNT)), rows)
     kind = VerdictKind.GOOD if results["winner"] == "v2" else VerdictKind.UNDECIDED
-    blocks = (Verdict(kind, sentence(results, tested.decided_after), label="Decided"), chart, counts)
+    blocks = (
+        Verdict(kind, sentence(tested), label="Decided"),
+        chart,
+        counts,
+        _guardrails(tested),
+        Paragraph(f"{results['srm']['reason']} {planned(tested)}"),
+    )
     return Section(
         "v2 against v1",
         tuple(block for block in blocks if block is not None),
-        intro=f"{percent(SHARE)} of the hosts met v2. Half the labels came more than 200 requests late. The interval holds at every "
-        "look at once, so looking early costs nothing and the verdict never flips.",
+        intro=f"{percent(FIRST_SHARE)} of the hosts met v2, {percent(SHARE)} after {RAMP_AT} requests. Half the labels came "
+        "more than 200 seconds late, and a request counts when its label had its time to come. The interval holds at "
+        "every look at once, so looking early costs nothing and the verdict never flips.",
     )
+
+
+def _guardrails(tested: TestFacts) -> Table:
+    rows = tuple(
+        (str(found["metric"]).replace("_", " "), found["state"], found["reason"])
+        for found in tested.results["guardrails"]
+    )
+    return Table("Guardrails, with B for v2", (Column("Metric"), Column("State"), Column("Why")), rows)
 
 
 def _live_section(lived: LiveFacts) -> Section:
@@ -241,7 +258,9 @@ def _positions(history: list[Deployment], lived: LiveFacts) -> list[int]:
     """Return after how many live requests each revision was made."""
     found, position = [], 0
     for deployment in history:
-        if deployment.cause is Cause.AB_END:
+        if deployment.cause is Cause.AB_SHARE:
+            position = RAMP_AT
+        elif deployment.cause is Cause.AB_END:
             position = AB_REQUESTS
         elif deployment.cause is Cause.ROLLBACK:
             position = AB_REQUESTS + lived.caught_at

@@ -8,6 +8,7 @@ from pathlib import Path
 from sentinelzer0.demo import model_files
 from sentinelzer0.demo.live import Service
 from sentinelzer0.demo.nsl_kdd import History, LiveRequest, NslKdd
+from sentinelzer0.demo.replay_clock import ReplayClock
 from sentinelzer0.demo.screen import Mark, Screen, short
 from sentinelzer0.demo.training import Trained
 from sentinelzer0.errors import RefusedError
@@ -28,6 +29,7 @@ class Stage:
 
     Attributes:
         workspace: The open workspace.
+        clock: Its clock.
         root: Its directory.
         scratch: Where trained models lie before they become versions.
         screen: Where the story is told.
@@ -39,6 +41,7 @@ class Stage:
     """
 
     workspace: Workspace
+    clock: ReplayClock
     root: Path
     scratch: Path
     screen: Screen
@@ -86,7 +89,15 @@ class Stage:
         """Bring a version into production: one person asks, another approves."""
         registry = self.workspace.registry
         request = registry.request_promotion(version, ModelStage.PRODUCTION, TRAINER, notes)
-        self.screen.did(TRAINER, f"asks for {version} in production: {notes}")
+        carried = [gate for gate in request.gates if gate["gate"].startswith("evidence ")]
+        self.screen.did(
+            TRAINER,
+            f"asks for {version} in production: {notes}",
+            detail="".join(
+                f"The request carries {gate['gate']}, {'passed' if gate['passed'] else 'NOT passed'}."
+                for gate in carried
+            ),
+        )
         registry.approve_promotion(request.request_id, APPROVER, approval)
         gates = registry.approval_requests[request.request_id].gates
         self.screen.did(
@@ -95,6 +106,13 @@ class Stage:
             detail=f"{sum(gate['passed'] for gate in gates)} of {len(gates)} gates passed, integrity first; "
             f"{version} serves 100 %",
         )
+
+    def set_policy(self, name: str, text: str, what: str, reason: str) -> None:
+        """Write a policy file into the workspace and put it in force."""
+        path = self.root / name
+        path.write_text(text, encoding="utf-8")
+        policy = self.workspace.registry.set_policy(path, set_by=APPROVER, reason=reason)
+        self.screen.did(APPROVER, what, detail=f"{name}, sha256 {policy.digest[:12]}\N{HORIZONTAL ELLIPSIS}")
 
     def refused(self, actor: str, what: str, error: RefusedError) -> None:
         """Tell of a refusal, in the words of the error."""

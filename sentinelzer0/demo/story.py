@@ -22,9 +22,11 @@ from rich.console import Console
 from sentinelzer0.demo import act_ab_test, act_poisoned, act_proof, act_tamper, act_train, report
 from sentinelzer0.demo.live import Service
 from sentinelzer0.demo.nsl_kdd import find_data, load, replay, split
+from sentinelzer0.demo.replay_clock import ReplayClock
 from sentinelzer0.demo.screen import Screen
 from sentinelzer0.demo.stage import Stage
 from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.kernel import Kernel, SystemClock
 from sentinelzer0.workspace import Workspace
 
 DIRECTORY = Path("demo-workspace")
@@ -55,11 +57,12 @@ def run(
     with _quiet_log(), tempfile.TemporaryDirectory() as scratch:
         root.mkdir(parents=True, exist_ok=True)
         (root / MARKER).write_text(json.dumps({"made_by": "sentinelzer0 demo"}) + "\n", encoding="utf-8")
-        with Workspace.open(root) as workspace:
-            started = workspace.kernel.clock.monotonic()
-            stage = _set(workspace, root, Path(scratch), screen, data)
+        clock = ReplayClock(SystemClock())
+        with Workspace(Kernel(root, clock=clock)) as workspace:
+            started = clock.monotonic()
+            stage = _set(workspace, clock, root, Path(scratch), screen, data)
             path = _play(stage)
-            seconds = workspace.kernel.clock.monotonic() - started
+            seconds = clock.monotonic() - started
     _end(screen, root, path, seconds)
     return path
 
@@ -84,11 +87,14 @@ def choose(directory: Path, *, force: bool) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def _set(workspace: Workspace, root: Path, scratch: Path, screen: Screen, data: Path | None) -> Stage:
+def _set(
+    workspace: Workspace, clock: ReplayClock, root: Path, scratch: Path, screen: Screen, data: Path | None
+) -> Stage:
     with screen.working("Reading NSL-KDD"):
         world = load(data)
         stage = Stage(
             workspace=workspace,
+            clock=clock,
             root=root,
             scratch=scratch,
             screen=screen,
@@ -132,6 +138,8 @@ def _program() -> str:
 COMMANDS = (
     ("history", "what served when, who put it there, and why"),
     ("diff v2 v3", "two versions side by side"),
+    ("ab watch 'v2 against v1'", "the verdict, a bar for each metric, the guardrails"),
+    ("ab plan 'v2 against v1'", "what a test takes, looked at once or at any time"),
     ("registry trail v3", "everything on record about one version"),
     ("rollback history", "every rollback, with its reason"),
     ("verify v1", "hash every byte of a version"),

@@ -22,10 +22,20 @@ from rich.console import Console
 
 from sentinelzer0.cli.main import main
 from sentinelzer0.demo import nsl_kdd, story
+from sentinelzer0.demo.act_ab_test import (
+    FIRST_SHARE,
+    LABEL_WINDOW_S,
+    LATENCY_MARGIN_MS,
+    RAMP_AT,
+    SALT,
+    SHARE,
+    WORTH_HAVING,
+)
 from sentinelzer0.demo.act_poisoned import BEFORE, MISSED_LIMIT, WINDOW
 from sentinelzer0.demo.live import AttackWindow, Service, load, ticks
 from sentinelzer0.demo.screen import Mark, Screen, interval_bar, share_bar, short
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, TRAINER
+from sentinelzer0.domain.assignment import POSITIONS, position_of
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.maintenance.rebuild import rebuild
 from sentinelzer0.mlops import TestStatus
@@ -138,22 +148,102 @@ class TestStory:
         a, b = test.metrics_a, test.metrics_b
         labelled = sum(m.true_positives + m.false_positives + m.true_negatives + m.false_negatives for m in (a, b))
         assert labelled == AB_REQUESTS, "every label arrived in the end"
-        found = workspace.ab_tests.get_test_results(test.test_id)["statistical_significance"]
-        low, high = run.found(r"its F1 score is (\d\.\d\d) to (\d\.\d\d) higher")
+        results = workspace.ab_tests.get_test_results(test.test_id)
+        found = results["statistical_significance"]
+        assert (results["decision"]["action"], results["decision"]["winner"]) == ("promote", "v2")
+        low, high = run.found(r"Promote v2: its F1 score is (\d\.\d\d) to (\d\.\d\d) higher")
         assert [float(low), float(high)] == pytest.approx(found["interval"], abs=0.005)
         assert float(low) > 0
+        (level,) = run.found(r"the interval it lies in with ([\d.]+) % at all looks together")
+        assert float(level) == pytest.approx(100 * (1 - found["alpha"]))
         reached, ended = (
             next(r for r in records if r.action == f"ab_test:{what}") for what in ("verdict:reach", "state:complete")
         )
         assert reached.seq < ended.seq
-        (after,) = run.found(r"The verdict was reached after ([\d,]+) requests")
-        assert number(after) < AB_REQUESTS
-        assert test.verdict["events"] <= 2 * number(after), "outcomes and labels up to then"
-        counted = test.verdict["samples_a"] + test.verdict["samples_b"]
+        after, counted = run.found(r"The verdict was reached after ([\d,]+) requests, ([\d,]+) labels counted")
+        assert number(after) == test.verdict["requests"] < AB_REQUESTS
+        assert number(counted) == test.verdict["samples_a"] + test.verdict["samples_b"]
         page, story_page = ((run.root / name).read_text(encoding="utf-8") for name in ("ab-test.html", "report.html"))
-        assert f"after {after} requests, {counted:,} of them labelled" in page
-        said = r"F1 score, v2 minus v1: [^<\"]+ samples per arm\."
+        assert f"after {after} requests, {counted} of them labelled" in page
+        said = r"F1 score, v2 minus v1: [^<\"]+ the first look that decides\."
         assert set(re.findall(said, page)) == set(re.findall(said, story_page)) != set()
+
+    def test_every_run_sends_the_same_hosts_to_v2(self, run: Run, workspace: Workspace) -> None:
+        """Counted again with the pure assignment: which hosts met v2, and that nobody left it."""
+        (test,) = workspace.ab_tests.list_tests()
+        assert test.salt == SALT
+        stream = nsl_kdd.replay(nsl_kdd.load().test)[:AB_REQUESTS]
+        first, whole = (
+            {request.key for request in stream if position_of(request.key, int(SALT, 16)) < share * POSITIONS}
+            for share in (FIRST_SHARE, SHARE)
+        )
+        assert first < whole
+        of_v2 = [r.position for r in stream if r.key in (first if r.position < RAMP_AT else whole)]
+        assert len(of_v2) == test.metrics_b.total_requests
+        phases = workspace.ab_tests.get_test_results(test.test_id)["phases"]
+        assert [phase["shares"]["v2"] for phase in phases] == [FIRST_SHARE, SHARE]
+        assert phases[0]["requests"] == {
+            "v1": RAMP_AT - sum(at < RAMP_AT for at in of_v2),
+            "v2": sum(at < RAMP_AT for at in of_v2),
+        }
+
+    def test_labels_had_their_time_before_the_verdict(self, workspace: Workspace) -> None:
+        """At the verdict only requests count that are older than the window: counted again from the stream."""
+        (test,) = workspace.ab_tests.list_tests()
+        stream = nsl_kdd.replay(nsl_kdd.load().test)[:AB_REQUESTS]
+        served = test.verdict["requests"]
+        counted = test.verdict["samples_a"] + test.verdict["samples_b"]
+        old = [r for r in stream[:served] if r.position < served - LABEL_WINDOW_S]
+        known = [r for r in old if r.position + r.label_delay < served]
+        assert counted <= len(known)
+        assert counted > len(known) - LABEL_WINDOW_S / 4, "no longer than a window and a quarter"
+        assert test.verdict["reached_at"].endswith("+00:00")
+
+    def test_guardrails_and_split_are_as_told(self, run: Run, workspace: Workspace) -> None:
+        (test,) = workspace.ab_tests.list_tests()
+        results = workspace.ab_tests.get_test_results(test.test_id)
+        guarded = {g["metric"]: (g["state"], g["margin"], g["relative"]) for g in results["guardrails"]}
+        assert guarded == {
+            "error_rate": ("passed", 0.02, False),
+            "avg_latency_ms": ("passed", LATENCY_MARGIN_MS, False),
+        }
+        run.found(r"guard error rate: passed")
+        (margin, now) = run.found(
+            r"mean latency of v2 is not worse than v1's by more than \+(\d+) ms \(now \+?(-?[\d.]+) ms\)"
+        )
+        assert float(margin) == LATENCY_MARGIN_MS
+        latencies = [m.avg_latency_ms for m in (test.metrics_a, test.metrics_b)]
+        assert float(now) == pytest.approx(latencies[1] - latencies[0], rel=0.2)
+        assert results["srm"]["ok"]
+        observed, expected = run.found(r"v2 was met by ([\d,]+) hosts for the first time, ([\d,]+) were expected")
+        assert number(observed) == results["srm"]["observed"]["v2"]
+        assert number(expected) == round(results["srm"]["expected"]["v2"])
+
+    def test_the_plan_beside_the_verdict_is_the_planner_s(self, run: Run, workspace: Workspace) -> None:
+        (test,) = workspace.ab_tests.list_tests()
+        results = workspace.ab_tests.get_test_results(test.test_id)
+        effects = (WORTH_HAVING, results["comparison"]["f1_score"]["difference"])
+        told = run.found(r"needs ([\d,]+) labelled requests to find .+? and ([\d,]+) for somebody who knows")
+        planned = [workspace.ab_tests.plan(test.test_id, minimum_effect=effect)["fixed_total"] for effect in effects]
+        assert [number(text) for text in told] == planned
+        (needed,) = run.found(r"labels of each version, and needed ([\d,]+)\.")
+        assert number(needed) == test.verdict["samples_a"] + test.verdict["samples_b"]
+
+    def test_the_verdict_is_carried_to_the_approval_and_demanded(
+        self, run: Run, workspace: Workspace, records: list[AuditRecord]
+    ) -> None:
+        reached = next(r for r in records if r.action == "ab_test:verdict:reach")
+        (attached,) = reached.detail["evidence"]
+        assert (attached["version"], attached["passed"]) == ("v2", True)
+        asked = next(
+            r for r in of_action(records, "registry:promotion:request", "v2") if r.detail["target"] == "production"
+        )
+        assert asked.seq > reached.seq
+        requests = [r for r in workspace.registry.approval_requests.values() if r.version == "v2"]
+        (request,) = [r for r in requests if r.target == "production"]
+        assert [g["gate"] for g in request.gates if g["passed"]][-1] == "evidence ab-verdict"
+        assert len(request.gates) == 6
+        run.found(r"The request carries evidence ab-verdict, passed")
 
     def test_the_interval_narrows(self, run: Run) -> None:
         bars = re.findall(r"\[([-|═●]{33})\]", run.out)
@@ -166,16 +256,27 @@ class TestStory:
         moves = [(d.cause.value, d.weights, d.created_by) for d in reversed(workspace.deployments.history())]
         assert moves == [
             ("promotion", {"v1": 1.0}, APPROVER),
-            ("ab_start", {"v1": 0.8, "v2": 0.2}, TRAINER),
+            ("ab_start", {"v1": 0.95, "v2": 0.05}, TRAINER),
+            ("ab_share", {"v1": 0.8, "v2": 0.2}, TRAINER),
             ("ab_end", {"v1": 1.0}, TRAINER),
             ("promotion", {"v2": 1.0}, APPROVER),
             ("promotion", {"v3": 1.0}, APPROVER),
             ("rollback", {"v2": 1.0}, "system"),
         ]
 
-    def test_v3_passed_every_gate_against_v2(self, workspace: Workspace) -> None:
+    def test_v3_lacked_a_verdict_until_the_gate_was_taken_away(
+        self, run: Run, workspace: Workspace, records: list[AuditRecord]
+    ) -> None:
         requests = [r for r in workspace.registry.approval_requests.values() if r.version == "v3"]
-        (request,) = requests
+        first, request = sorted(requests, key=lambda r: r.requested_at)
+        (refused,) = of_action(records, "registry:promotion:approve", "v3", "refused")
+        assert refused.detail["code"] == "gate_failed"
+        assert "evidence ab-verdict" in refused.reason
+        run.found(r"v3 fails 1 of 5 gates for production: evidence ab-verdict")
+        assert (first.status, request.status) == ("void", "approved")
+        policies = [r for r in records if r.action == "policy:rules:install" and r.outcome == "ok"]
+        assert [r.actor.name for r in policies[-3:]] == [APPROVER] * 3
+        assert refused.seq < policies[-1].seq
         assert len(request.gates) == 5
         assert all(gate["passed"] for gate in request.gates)
         assert [gate["detail"].partition(" against ")[2][-5:] for gate in request.gates[1:]] == ["of v2"] * 4
