@@ -24,7 +24,7 @@ from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.proofs import Proofs, after, as_proven
-from sentinelzer0.domain.readings import Readings, read
+from sentinelzer0.domain.readings import Readings, read, requests_by_arm
 from sentinelzer0.stats.comparison import Comparison
 from sentinelzer0.stats.estimators import Direction
 from sentinelzer0.stats.running import Running
@@ -85,6 +85,7 @@ class Judgement:
 
     def to_readings(self, test: StoredTest, evidence: Evidence) -> dict[str, Any]:
         """Return what a chart over the looks needs, as JSON values with version names."""
+        requests = requests_by_arm(evidence)
         return {
             "comparisons": {
                 test.arms[letter]: {
@@ -103,7 +104,7 @@ class Judgement:
             "srm": {"p_value": self.readings.split.p_value},
             "phase": test.phase,
             "shares": dict(test.phases[-1]["shares"]) if test.phases else {},
-            "requests": {version: evidence.arm(letter).requests for letter, version in test.arms.items()},
+            "requests": {version: requests.get(letter, 0) for letter, version in test.arms.items()},
         }
 
 

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sentinelzer0.domain.ab_tests import StoredTest
 from sentinelzer0.domain.guardrails import Guardrail
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.stats import regression
-from sentinelzer0.stats.comparison import Harm, harm
+from sentinelzer0.stats.comparison import Harm, Measured, harms_measured
 from sentinelzer0.stats.confidence_sequences import p_value
 from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, CustomMetric, Metric, moments_of
 from sentinelzer0.stats.moments import Moments
-from sentinelzer0.stats.paired import PairedStatistics, discordant, harm_paired
+from sentinelzer0.stats.paired import PairedStatistics, discordant, harms_paired
 from sentinelzer0.stats.regression import PhaseCounts
 from sentinelzer0.stats.wording import HarmState
 
@@ -91,6 +92,22 @@ class GuardrailReading:
     reason: str
 
 
+class Seen(NamedTuple):
+    """What was measured, as far as it concerns one challenger.
+
+    Attributes:
+        arm: The challenger's letter.
+        evidence: What was measured.
+        measured: By name, the metrics of the challenger and the control; in a shadow test only custom ones.
+        pairs: Both answers to the same requests in a shadow test, otherwise None.
+    """
+
+    arm: str
+    evidence: Evidence
+    measured: Mapping[str, Measured]
+    pairs: PairedStatistics | None
+
+
 def challengers(test: StoredTest) -> tuple[str, ...]:
     """Return the letters of all arms but the control."""
     return tuple(letter for letter in test.arms if letter != CONTROL)
@@ -105,22 +122,13 @@ def budget(test: StoredTest) -> Budget:
     return Budget(primary, stop, alpha, alpha / (many * max(1, len(COMPARED) - 1)))
 
 
-def guard(
-    test: StoredTest,
-    guardrail: Guardrail,
-    letter: str,
-    evidence: Evidence,
-    pairs: PairedStatistics | None,
-    levels: Budget,
-) -> GuardrailReading:
+def guard(test: StoredTest, guardrail: Guardrail, seen: Seen, levels: Budget) -> GuardrailReading:
     """Return what the evidence says about one guardrail of one challenger.
 
     Args:
         test: The test.
         guardrail: The guardrail.
-        letter: The challenger.
-        evidence: What was measured.
-        pairs: Both answers to the same requests in a shadow test, otherwise None.
+        seen: What was measured of the challenger.
         levels: The error probabilities to use.
     """
     metric = guardrail.measured
@@ -128,34 +136,31 @@ def guard(
     counted = metric in _EVENTS and ratio is not None
     # Two tests of harm share the level where both are possible.
     stop = levels.stop / 2 if counted else levels.stop
-    stopping, passing = (_harm(test, guardrail, letter, evidence, pairs, level) for level in (stop, levels.passing))
+    stopping, passing = _harms(test, guardrail, metric, seen, (stop, levels.passing))
     state, reason, p = stopping.state, stopping.reason, stopping.p_harm
     if passing.state is HarmState.PASSED:
         state, reason = HarmState.PASSED, passing.reason
     if counted and ratio is not None:
-        events = _events(test, metric, letter, evidence) if pairs is None else [_of_pairs(pairs, metric)]
+        events = _events(test, metric, seen) if seen.pairs is None else [_of_pairs(seen.pairs, metric)]
         by_events = p_value(regression.log_e(events, ratio))
         if by_events <= stop:
-            state, reason = HarmState.VIOLATED, _harm_by_events(test, metric, letter, events, ratio=ratio, p=by_events)
+            reason = _harm_by_events(test, metric, seen.arm, events, ratio=ratio, p=by_events)
+            state = HarmState.VIOLATED
         p = min(1.0, 2.0 * min(p, by_events))
     return GuardrailReading(
-        guardrail, letter, state, stopping.worse_by, stopping.limit_low, passing.limit_high, p, reason
+        guardrail, seen.arm, state, stopping.worse_by, stopping.limit_low, passing.limit_high, p, reason
     )
 
 
-def _harm(
-    test: StoredTest,
-    guardrail: Guardrail,
-    letter: str,
-    evidence: Evidence,
-    pairs: PairedStatistics | None,
-    alpha: float,
-) -> Harm:
-    metric, margin, relative = guardrail.measured, guardrail.margin, guardrail.relative
-    if pairs is None or isinstance(metric, CustomMetric):
-        return harm(evidence.strata(letter), metric, margin, alpha, test.min_samples, relative=relative)
-    control = control_values(evidence, metric)
-    return harm_paired(pairs, metric, margin, alpha, test.min_samples, relative=relative, control=control)
+def _harms(
+    test: StoredTest, guardrail: Guardrail, metric: AnyMetric, seen: Seen, alphas: Sequence[float]
+) -> tuple[Harm, ...]:
+    margin, relative, least = guardrail.margin, guardrail.relative, test.min_samples
+    if seen.pairs is None or isinstance(metric, CustomMetric):
+        measured = seen.measured[guardrail.metric]._replace(metric=metric)
+        return harms_measured(measured, margin, alphas, least, relative=relative)
+    control = control_values(seen.evidence, metric)
+    return harms_paired(seen.pairs, metric, margin, alphas, least, relative=relative, control=control)
 
 
 def control_values(evidence: Evidence, metric: AnyMetric) -> Moments | None:
@@ -168,23 +173,20 @@ def _of_pairs(pairs: PairedStatistics, metric: AnyMetric) -> PhaseCounts:
     return PhaseCounts(0.5, *discordant(pairs, metric))
 
 
-def _events(test: StoredTest, metric: AnyMetric, letter: str, evidence: Evidence) -> list[PhaseCounts]:
+def _events(test: StoredTest, metric: AnyMetric, seen: Seen) -> list[PhaseCounts]:
     """Return by phase how many events A and the challenger had, and the challenger's share of both."""
+    counts: dict[tuple[int, str], int] = {}
+    for cell in seen.evidence.cells:
+        if cell.assigned and cell.arm in (CONTROL, seen.arm):
+            place = cell.phase, cell.arm
+            counts[place] = counts.get(place, 0) + _event_count(metric, cell.statistics)
     found = []
     for phase in test.phases:
         shares: Mapping[str, float] = phase["shares"]
-        of_a, of_b = shares.get(CONTROL, 0.0), shares.get(letter, 0.0)
-        if of_a <= 0.0 or of_b <= 0.0:
-            continue
-        a, b = (
-            sum(
-                _event_count(metric, cell.statistics)
-                for cell in evidence.cells
-                if cell.phase == phase["phase"] and cell.assigned and cell.arm == arm
-            )
-            for arm in (CONTROL, letter)
-        )
-        found.append(PhaseCounts(of_b / (of_a + of_b), a, b))
+        of_a, of_b = shares.get(CONTROL, 0.0), shares.get(seen.arm, 0.0)
+        if of_a > 0.0 and of_b > 0.0:
+            a, b = (counts.get((phase["phase"], arm), 0) for arm in (CONTROL, seen.arm))
+            found.append(PhaseCounts(of_b / (of_a + of_b), a, b))
     return found
 
 

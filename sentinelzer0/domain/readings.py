@@ -13,15 +13,25 @@ This module turns sufficient statistics into statements that hold at every look;
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest
-from sentinelzer0.domain.guarding import COMPARED, Budget, GuardrailReading, budget, challengers, control_values, guard
+from sentinelzer0.domain.guarding import (
+    COMPARED,
+    Budget,
+    GuardrailReading,
+    Seen,
+    budget,
+    challengers,
+    control_values,
+    guard,
+)
+from sentinelzer0.domain.guardrails import Guardrail
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.traffic_split import SplitReading, split
-from sentinelzer0.stats.comparison import Comparison, Stratum, compare
+from sentinelzer0.stats.comparison import Comparison, compare, compare_measured, measure
 from sentinelzer0.stats.estimators import AnyMetric, CustomMetric, Direction, Metric
 from sentinelzer0.stats.paired import PairedStatistics, compare_paired
 
@@ -47,69 +57,79 @@ class Readings:
 
 def read(test: StoredTest, evidence: Evidence) -> Readings:
     """Return what the evidence says."""
-    levels = budget(test)
+    levels, rails = budget(test), test.guardrail_list
     compared: dict[str, dict[str, Comparison]] = {}
     guarded: list[GuardrailReading] = []
-    metrics = compared_metrics(test, evidence)
+    metrics = compared_metrics(test, evidence, rails)
     for letter in challengers(test):
-        pairs = _pairs(evidence, letter) if test.mode is Mode.SHADOW else None
         strata = evidence.strata(letter)
-        compared[letter] = {
-            metric.value: _named(
-                _compared(
-                    test, metric, strata, evidence, pairs, levels, of_primary=metric.value == test.primary_metric
-                ),
-                letter,
-            )
-            for metric in metrics
+        pairs = _pairs(evidence, letter) if test.mode is Mode.SHADOW else None
+        measured = {
+            name: measure(strata, metric)
+            for name, metric in metrics.items()
+            if pairs is None or isinstance(metric, CustomMetric)
         }
-        guarded += [_named(guard(test, rail, letter, evidence, pairs, levels), letter) for rail in test.guardrail_list]
+        seen = Seen(letter, evidence, measured, pairs)
+        compared[letter] = {
+            name: _named(
+                _compared(test, metric, seen, levels.primary if name == test.primary_metric else levels.other), letter
+            )
+            for name, metric in metrics.items()
+        }
+        guarded += [_named(guard(test, rail, seen, levels), letter) for rail in rails]
     return Readings(compared, tuple(guarded), split(test, evidence), levels)
 
 
-def compared_metrics(test: StoredTest, evidence: Evidence) -> list[AnyMetric]:
-    """Return the metrics of a test: the usual ones, the primary one, those of guardrails, and custom ones that came."""
+def compared_metrics(test: StoredTest, evidence: Evidence, rails: Iterable[Guardrail]) -> dict[str, AnyMetric]:
+    """Return by name the usual metrics, the primary one, those of guardrails, and custom ones that came.
+
+    Args:
+        test: The test.
+        evidence: What was measured.
+        rails: The guardrails of the test.
+    """
     found: dict[str, AnyMetric] = {metric.value: metric for metric in COMPARED}
     if test.latency_slo_ms is not None:
         found[Metric.SLOW_RATE.value] = Metric.SLOW_RATE
-    for guardrail in test.guardrail_list:
+    for guardrail in rails:
         found.setdefault(guardrail.metric, guardrail.measured)
     for name in sorted({name for cell in evidence.cells for name in cell.statistics.custom}):
         found.setdefault(f"custom:{name}", CustomMetric(name, Direction.HIGHER))
-    return list((found | {test.primary_metric: test.metric}).values())
+    return found | {test.primary_metric: test.metric}
+
+
+def requests_by_arm(evidence: Evidence) -> dict[str, int]:
+    """Return how many requests each arm, and the holdout, answered; without adding up all their statistics."""
+    found: dict[str, int] = {}
+    for cell in evidence.cells:
+        found[cell.arm] = found.get(cell.arm, 0) + cell.statistics.requests
+    return found
 
 
 def by_segment(test: StoredTest, evidence: Evidence) -> dict[str, dict[str, Comparison]]:
     """Return the primary metric of every challenger in every declared segment, at a level that all of them share."""
     if not test.segments:
         return {}
-    arms = challengers(test)
+    arms, metric, least = challengers(test), test.metric, test.min_samples
     alpha = test.significance_threshold / (len(arms) * len(test.segments))
     found: dict[str, dict[str, Comparison]] = {}
     for segment in test.segments:
+        # What is left out here need not be left out again for every phase and arm.
+        here = replace(evidence, cells=tuple([cell for cell in evidence.cells if cell.segment == segment]))
         found[segment] = {
-            letter: compare_paired(_pairs(evidence, letter, segment), test.metric, alpha, test.min_samples)
+            letter: compare_paired(_pairs(evidence, letter, segment), metric, alpha, least)
             if test.mode is Mode.SHADOW
-            else compare(evidence.strata(letter, segment), test.metric, alpha, test.min_samples)
+            else compare(here.strata(letter, segment), metric, alpha, least)
             for letter in arms
         }
     return found
 
 
-def _compared(
-    test: StoredTest,
-    metric: AnyMetric,
-    strata: Sequence[Stratum],
-    evidence: Evidence,
-    pairs: PairedStatistics | None,
-    levels: Budget,
-    *,
-    of_primary: bool,
-) -> Comparison:
-    alpha = levels.primary if of_primary else levels.other
-    if pairs is not None and not isinstance(metric, CustomMetric):
-        return compare_paired(pairs, metric, alpha, test.min_samples, control=control_values(evidence, metric))
-    return compare(strata, metric, alpha, test.min_samples)
+def _compared(test: StoredTest, metric: AnyMetric, seen: Seen, alpha: float) -> Comparison:
+    if seen.pairs is not None and not isinstance(metric, CustomMetric):
+        control = control_values(seen.evidence, metric)
+        return compare_paired(seen.pairs, metric, alpha, test.min_samples, control=control)
+    return compare_measured(seen.measured[metric.value], alpha, test.min_samples)
 
 
 def _named(found: T, letter: str) -> T:

@@ -10,7 +10,7 @@ This module reads. It performs no I/O. The laws:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest
@@ -68,6 +68,9 @@ def split(test: StoredTest, evidence: Evidence) -> SplitReading:
 
 def _splits(test: StoredTest, evidence: Evidence, *, by_segment: bool) -> list[tuple[str, PhaseSplit]]:
     """Return the units of every phase, or of every phase and segment, with the shares in force, by name."""
+    cells: dict[int, list[Cell]] = {}
+    for cell in evidence.cells:
+        cells.setdefault(cell.phase, []).append(cell)
     found = []
     for phase in test.phases:
         shares = {letter: share for letter, share in phase["shares"].items() if letter in test.arms}
@@ -75,15 +78,15 @@ def _splits(test: StoredTest, evidence: Evidence, *, by_segment: bool) -> list[t
         if total <= 0.0:
             continue
         whole = all(share > 0.0 for share in shares.values())
-        cells = [cell for cell in evidence.cells if cell.phase == phase["phase"] and (whole or cell.assigned)]
         fair = {letter: share / total for letter, share in shares.items()}
-        for segment in sorted({cell.segment for cell in cells}) if by_segment else [None]:
-            counts = {letter: _units(cells, letter, segment) for letter in shares}
+        units: dict[str, dict[str, int]] = {}
+        for cell in cells.get(phase["phase"], ()):
+            if whole or cell.assigned:
+                of_place = units.setdefault(cell.segment if by_segment else "", dict.fromkeys(shares, 0))
+                if cell.arm in of_place:
+                    of_place[cell.arm] += cell.units
+        for segment in sorted(units):
             name = f"phase {phase['phase']}" + (f", segment {segment}" if segment else "")
-            if any(counts.values()):
-                found.append((name, PhaseSplit(fair, counts)))
+            if any(units[segment].values()):
+                found.append((name, PhaseSplit(fair, units[segment])))
     return found
-
-
-def _units(cells: Iterable[Cell], letter: str, segment: str | None) -> int:
-    return sum(cell.units for cell in cells if cell.arm == letter and segment in (None, cell.segment))

@@ -17,6 +17,7 @@ from sentinelzer0.domain.identity import subject_of_test, subject_of_version
 from sentinelzer0.domain.outcomes import Evidence as Measured
 from sentinelzer0.domain.outcomes import Look
 from sentinelzer0.domain.proofs import Proofs
+from sentinelzer0.domain.readings import requests_by_arm
 from sentinelzer0.domain.registry import AB_VERDICT, Evidence
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
@@ -163,8 +164,9 @@ def _concerned(test: StoredTest) -> tuple[str, ...]:
 
 
 def _verdict(view: Reader, found: Judged, events: int) -> dict[str, Any] | None:
-    requests = sum(found.measured.arm(letter).requests for letter in found.test.arms)
-    return verdict_of(found.test, found.judgement, view.now, events=events, requests=requests)
+    requests = requests_by_arm(found.measured)
+    counted = sum(requests.get(letter, 0) for letter in found.test.arms)
+    return verdict_of(found.test, found.judgement, view.now, events=events, requests=counted)
 
 
 def _proofs(view: Reader, test_id: str) -> Proofs:

@@ -13,7 +13,7 @@ from sentinelzer0.domain.assignment import HOLDOUT
 from sentinelzer0.domain.decisions import Action, Judgement
 from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
 from sentinelzer0.domain.outcomes import Evidence
-from sentinelzer0.domain.readings import by_segment
+from sentinelzer0.domain.readings import by_segment, requests_by_arm
 from sentinelzer0.domain.traffic_split import SplitReading
 from sentinelzer0.mlops.ab_values import public_metrics
 from sentinelzer0.reports.ab_summary import html_summary
@@ -77,7 +77,7 @@ def results_of(
 
 def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
     """Return what the primary metric proves about the challenger the decision is about."""
-    arm, verdict = judgement.decision.arm, test.verdict
+    arm, verdict, requests = judgement.decision.arm, test.verdict, requests_by_arm(evidence)
     now = judgement.readings.comparisons[arm][test.primary_metric]
     band = judgement.proofs.band(arm, test.primary_metric)
     interval = now.interval if band.drifted else band.interval or now.interval
@@ -96,7 +96,7 @@ def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> 
         "alpha": now.alpha,
         "winner": verdict.get("winner") if decides else None,
         "decided_at": verdict.get("reached_at"),
-        "total_samples": sum(evidence.arm(letter).requests for letter in test.arms),
+        "total_samples": sum(requests.get(letter, 0) for letter in test.arms),
         "samples_a": now.samples_a,
         "samples_b": now.samples_b,
         "min_samples": now.min_samples,
@@ -267,7 +267,8 @@ def _cautions(test: StoredTest, evidence: Evidence) -> list[str]:
     """Return what weakens the guarantees of this test's numbers, in words."""
     found = []
     served = (CONTROL,) if test.mode is Mode.SHADOW else tuple(test.arms)  # a shadow answer is no request of its own
-    requests = sum(evidence.arm(letter).requests for letter in served)
+    answered = requests_by_arm(evidence)
+    requests = sum(answered.get(letter, 0) for letter in served)
     units = sum(evidence.units(letter) for letter in served)
     if units and requests > 1.5 * units:
         found.append(
