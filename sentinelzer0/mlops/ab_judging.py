@@ -19,6 +19,7 @@ from sentinelzer0.domain.outcomes import Look
 from sentinelzer0.domain.proofs import Proofs
 from sentinelzer0.domain.readings import requests_by_arm
 from sentinelzer0.domain.registry import AB_VERDICT, Evidence
+from sentinelzer0.domain.versions import Version
 from sentinelzer0.kernel import SYSTEM, Kernel, Reader, Transaction
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 
@@ -120,7 +121,7 @@ def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
 
 
 def attach_verdict(kernel: Kernel, tx: Transaction, test: StoredTest) -> list[dict[str, Any]]:
-    """Attach a test's verdict to its challengers that are versions, as evidence a gate can demand.
+    """Attach a test's verdict to its challengers that were versions when it began, as evidence a gate can demand.
 
     Args:
         kernel: The open workspace.
@@ -131,7 +132,7 @@ def attach_verdict(kernel: Kernel, tx: Transaction, test: StoredTest) -> list[di
         What was attached, for the audit record.
     """
     versions = {letter: tx.versions.get(test.model, test.arms[letter]) for letter in challengers(test)}
-    living = {letter: found for letter, found in versions.items() if found is not None and found.deleted_at is None}
+    living = {letter: found for letter, found in versions.items() if found is not None and _was_measured(test, found)}
     if not test.verdict or not living:
         return []
     design = {name: getattr(test, name) for name in _DESIGN}
@@ -156,6 +157,12 @@ def attach_verdict(kernel: Kernel, tx: Transaction, test: StoredTest) -> list[di
         tx.registry.put_evidence(item)
         attached.append({"version": item.version, "evidence": item.evidence_id, "passed": passed, "digest": digest})
     return attached
+
+
+def _was_measured(test: StoredTest, version: Version) -> bool:
+    """Return whether the outcomes can be this version's: it was there when the test began, and was not deleted."""
+    begun = test.started_at or test.created_at
+    return version.deleted_at is None and version.created_at <= begun
 
 
 def _concerned(test: StoredTest) -> tuple[str, ...]:
