@@ -117,9 +117,12 @@ def by_segment(test: StoredTest, evidence: Evidence) -> dict[str, dict[str, Comp
         # What is left out here need not be left out again for every phase and arm.
         here = replace(evidence, cells=tuple([cell for cell in evidence.cells if cell.segment == segment]))
         found[segment] = {
-            letter: compare_paired(_pairs(evidence, letter, segment), metric, alpha, least)
-            if test.mode is Mode.SHADOW
-            else compare(here.strata(letter, segment), metric, alpha, least)
+            letter: _named(
+                compare_paired(_pairs(evidence, letter, segment), metric, alpha, least)
+                if test.mode is Mode.SHADOW and not isinstance(metric, CustomMetric)
+                else compare(here.strata(letter, segment), metric, alpha, least),
+                letter,
+            )
             for letter in arms
         }
     return found
