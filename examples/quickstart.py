@@ -21,10 +21,11 @@ def main() -> None:
         test = ws.ab_tests.create_test("v2 against v1", "v1", "v2", primary_metric="error_rate", created_by="ada")
         ws.ab_tests.start_test(test.test_id, started_by="ada")
         for number in range(2000):
-            version = ws.ab_tests.route_request(test.test_id, key=f"host-{number}")
-            answered = number % (5 if version == "v1" else 50) != 0
-            ws.ab_tests.record_result(test.test_id, version, answered, latency_ms=4.0, request_id=f"req-{number}")
-        print("verdict:", ws.ab_tests.complete_test(test.test_id, completed_by="ada")["recommendation"])
+            assigned = ws.ab_tests.assign(test.test_id, key=f"host-{number}")
+            answered = number % (5 if assigned.version == "v1" else 50) != 0
+            ws.ab_tests.record_result(test.test_id, assigned.version, answered, latency_ms=4.0, assignment=assigned)
+        results = ws.ab_tests.complete_test(test.test_id, completed_by="ada")
+        print("verdict:", results["decision"]["action"], "-", results["recommendation"])
 
         promote(ws, "v2", "staging", "production")
         event = ws.rollback.execute_rollback("v2", reason="recall collapsed on new traffic", triggered_by="grace")
