@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sentinelzer0.domain import registry as rules
-from sentinelzer0.domain.audit import AuditRecord
 from sentinelzer0.domain.deployments import Cause
 from sentinelzer0.domain.identity import PRODUCTION, check_person, check_text, subject_of_version
 from sentinelzer0.domain.policies import GateResult
@@ -34,6 +33,7 @@ from sentinelzer0.errors import (
 )
 from sentinelzer0.kernel import Kernel, Reader, Transaction
 from sentinelzer0.mlops import integrity
+from sentinelzer0.mlops.audit_trail import stage_history
 from sentinelzer0.mlops.public_values import ModelMetadata, RegistryEntry, public_entry
 from sentinelzer0.mlops.version_rules import cancel_tests, check_gates, check_not_serving, enter_production, quarantined
 
@@ -376,28 +376,3 @@ def audit_trail(
         "stage_history": stage_history(records, model, version),
         "events": [record.to_dict() for record in records],
     }
-
-
-def stage_history(records: list[AuditRecord], model: str, version: str) -> list[dict[str, Any]]:
-    """Return every transition of a version's stage, oldest first, read off the after-images."""
-    history: list[dict[str, Any]] = []
-    stage: str | None = None
-    for record in records:
-        for change in record.after:
-            row = change["row"]
-            if change["table"] != "versions" or (row["model"], row["version"]) != (model, version):
-                continue
-            status = "deprecated" if row["deprecated"] else row["stage"]
-            if status != stage:
-                history.append(
-                    {
-                        "event": record.action,
-                        "stage": status,
-                        "from_stage": stage,
-                        "timestamp": record.time.isoformat(),
-                        "user": record.actor.name,
-                        "reason": record.reason,
-                    }
-                )
-            stage = status
-    return history

@@ -265,3 +265,28 @@ def _node_problems(stored: dict[tuple[int, int], bytes], computed: dict[tuple[in
     if wrong and not leaves:
         found.append(f"{len(wrong)} tree nodes differ from the records, the first at {wrong[0]}.")
     return found
+
+
+def stage_history(records: list[AuditRecord], model: str, version: str) -> list[dict[str, Any]]:
+    """Return every transition of a version's stage, oldest first, read off the after-images."""
+    history: list[dict[str, Any]] = []
+    stage: str | None = None
+    for record in records:
+        for change in record.after:
+            row = change["row"]
+            if change["table"] != "versions" or (row["model"], row["version"]) != (model, version):
+                continue
+            status = "deprecated" if row["deprecated"] else row["stage"]
+            if status != stage:
+                history.append(
+                    {
+                        "event": record.action,
+                        "stage": status,
+                        "from_stage": stage,
+                        "timestamp": record.time.isoformat(),
+                        "user": record.actor.name,
+                        "reason": record.reason,
+                    }
+                )
+            stage = status
+    return history
