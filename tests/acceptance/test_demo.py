@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from sentinelzer0.demo.act_ab_test import (
     WORTH_HAVING,
 )
 from sentinelzer0.demo.act_poisoned import BEFORE, MISSED_LIMIT, WINDOW
-from sentinelzer0.demo.live import AttackWindow, Service, load, ticks
+from sentinelzer0.demo.live import BATCH, AttackWindow, Service, load, ticks
 from sentinelzer0.demo.screen import Mark, Screen, interval_bar, share_bar, short
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, TRAINER
 from sentinelzer0.domain.assignment import POSITIONS, position_of
@@ -196,7 +197,9 @@ class TestStory:
         known = [r for r in old if r.position + r.label_delay < served]
         assert counted <= len(known)
         assert counted > len(known) - LABEL_WINDOW_S / 4, "no longer than a window and a quarter"
-        assert test.verdict["reached_at"].endswith("+00:00")
+        ramp = workspace.ab_tests.get_test_results(test.test_id)["phases"][1]["at"]
+        passed = datetime.fromisoformat(test.verdict["reached_at"]) - datetime.fromisoformat(ramp)
+        assert passed.total_seconds() == served - BATCH - RAMP_AT, "a connection a second"
 
     def test_guardrails_and_split_are_as_told(self, run: Run, workspace: Workspace) -> None:
         (test,) = workspace.ab_tests.list_tests()
@@ -222,7 +225,9 @@ class TestStory:
         (test,) = workspace.ab_tests.list_tests()
         results = workspace.ab_tests.get_test_results(test.test_id)
         effects = (WORTH_HAVING, results["comparison"]["f1_score"]["difference"])
-        told = run.found(r"needs ([\d,]+) labelled requests to find [^.]+\.05,[^.]+ and ([\d,]+) for somebody who knows")
+        told = run.found(
+            r"needs ([\d,]+) labelled requests to find [^.]+\.05,[^.]+ and ([\d,]+) for somebody who knows"
+        )
         planned = [workspace.ab_tests.plan(test.test_id, minimum_effect=effect)["fixed_total"] for effect in effects]
         assert [number(text) for text in told] == planned
         (needed,) = run.found(r"labels of each version, and needed ([\d,]+)\.")
