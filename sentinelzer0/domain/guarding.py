@@ -175,9 +175,10 @@ def _of_pairs(pairs: PairedStatistics, metric: AnyMetric) -> PhaseCounts:
 
 def _events(test: StoredTest, metric: AnyMetric, seen: Seen) -> list[PhaseCounts]:
     """Return by phase how many events A and the challenger had, and the challenger's share of both."""
+    both = (CONTROL, seen.arm)
     counts: dict[tuple[int, str], int] = {}
     for cell in seen.evidence.cells:
-        if cell.assigned and cell.arm in (CONTROL, seen.arm):
+        if cell.assigned and cell.arm in both:
             place = cell.phase, cell.arm
             counts[place] = counts.get(place, 0) + _event_count(metric, cell.statistics)
     found = []
@@ -185,7 +186,7 @@ def _events(test: StoredTest, metric: AnyMetric, seen: Seen) -> list[PhaseCounts
         shares: Mapping[str, float] = phase["shares"]
         of_a, of_b = shares.get(CONTROL, 0.0), shares.get(seen.arm, 0.0)
         if of_a > 0.0 and of_b > 0.0:
-            a, b = (counts.get((phase["phase"], arm), 0) for arm in (CONTROL, seen.arm))
+            a, b = (counts.get((phase["phase"], arm), 0) for arm in both)
             found.append(PhaseCounts(of_b / (of_a + of_b), a, b))
     return found
 

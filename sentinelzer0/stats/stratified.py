@@ -285,14 +285,15 @@ def _counted(phases: Sequence[Counts], shares: Sequence[float]) -> ArmValue:
     more_below = below + (of_hit + 1) * imagined
     down = -of_hit * (hits + imagined) / more_below
     up = of_hit * (1.0 + down)
+    up_up, down_down, together = up * up, down * down, 1.0 + 2.0 * imagined
     variance = third = homogeneous = lost = 0.0
     for (n, x, y, _), share in zip(phases, shares, strict=True):
         hit, miss = up * (x / n + imagined), down * (y / n + imagined)
-        first, second, cube = hit + miss, up * hit + down * miss, up * up * hit + down * down * miss
-        mean = first / (1.0 + 2.0 * imagined)
+        first, second = hit + miss, up * hit + down * miss
+        mean = first / together
         of_one = share * share / n
         variance += of_one * (second - first * mean)
-        third += of_one * share / n * (cube - 3.0 * mean * second + 2.0 * mean * mean * first)
+        third += of_one * share / n * (up_up * hit + down_down * miss - 3.0 * mean * second + 2.0 * mean * mean * first)
         homogeneous += of_one
         lost += of_one / n
     variance *= homogeneous / (homogeneous - lost + homogeneous / units) / (below * more_below)

@@ -6,12 +6,13 @@ requests there were.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import Text, bindparam, case, cast, func, literal_column, select
 
 from sentinelzer0.domain.outcomes import Cell, CellKey, Evidence, Outcome
 from sentinelzer0.domain.tallies import Increment, Sums, last_mature_cohort, numbers_of
@@ -30,6 +31,8 @@ _LABELLED = ("tp", "fp", "tn", "fn")
 _CELL, _LATENCY, _CUSTOM = (tuple(t.columns.keys()) for t in (table, outcome_latency, outcome_custom))
 _EVERY_COHORT = 1 << 62
 _NO_COHORT = -(1 << 62)
+_NO_LATENCIES = LatencyHistogram()
+_NO_CUSTOM: Mapping[str, Moments] = {}
 _numbers_of = attrgetter(*NUMBERS)
 
 _add_cell = AddingInsert(table, adds=True)
@@ -50,10 +53,18 @@ _cells = Statement(
     .where(table.c.stream == bindparam("of_stream"), table.c.cohort >= bindparam("first"))
     .group_by(*_group)
 )
+_comma: Any = literal_column("','")
+# One row for an arm instead of one for each of its hundreds of buckets: SQLite hands out a row a microsecond.
 _latencies = Statement(
-    select(outcome_latency.c.arm, outcome_latency.c.bucket, outcome_latency.c.requests).where(
-        outcome_latency.c.stream == bindparam("of_stream")
+    select(
+        outcome_latency.c.arm,
+        *(
+            func.aggregate_strings(cast(column, Text), _comma)
+            for column in (outcome_latency.c.bucket, outcome_latency.c.requests)
+        ),
     )
+    .where(outcome_latency.c.stream == bindparam("of_stream"))
+    .group_by(outcome_latency.c.arm)
 )
 _custom = Statement(
     select(
@@ -148,10 +159,13 @@ class CellRows:
         return cells, late
 
     def _histograms(self, stream: str) -> dict[str, LatencyHistogram]:
-        buckets: dict[str, dict[int, int]] = {}
-        for arm, bucket, requests in self._connection.rows(_latencies, {"of_stream": stream}):
-            buckets.setdefault(arm, {})[bucket] = requests
-        return {arm: LatencyHistogram(counts) for arm, counts in buckets.items()}
+        rows = self._connection.rows(_latencies, {"of_stream": stream})
+        return {arm: LatencyHistogram(dict(zip(_numbers(hit), _numbers(many), strict=True))) for arm, hit, many in rows}
+
+
+def _numbers(listed: str) -> list[int]:
+    found: list[int] = json.loads(f"[{listed}]")
+    return found
 
 
 def _statistics(row: Sequence[Any]) -> ArmStatistics:
@@ -162,7 +176,9 @@ def _statistics(row: Sequence[Any]) -> ArmStatistics:
         Moments(int(row[0]), row[4], row[5], row[6]),
         Moments(int(row[7]), row[8], row[9], row[10]),
         Confusion(int(row[11]), int(row[12]), int(row[13]), int(row[14])),
-        slow=int(row[2]),
+        _NO_LATENCIES,
+        int(row[2]),
+        _NO_CUSTOM,
     )
 
 
