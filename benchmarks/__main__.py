@@ -2,7 +2,7 @@
 
 python -m benchmarks                  all of them: about ten minutes, and 10 GiB on the disk for a while
 python -m benchmarks --quick          the same rows with small sizes, to see that they work: seconds
-python -m benchmarks --only imports   some of them (content, memory, rollback, use-cases, catalogue, traffic, recorder, imports)
+python -m benchmarks --only imports   some of them (content, memory, rollback, use-cases, catalogue, traffic, recorder, results, imports)
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bench_catalogue, bench_imports, bench_large, bench_recorder, bench_traffic, bench_use_cases
+from benchmarks import (
+    bench_catalogue,
+    bench_imports,
+    bench_large,
+    bench_recorder,
+    bench_results,
+    bench_traffic,
+    bench_use_cases,
+)
 from benchmarks.measuring import Row, seconds
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -39,11 +47,12 @@ class Sizes:
     outcomes: int
     batches: int
     recorded: int
+    results: int
     programs: int
 
 
-FULL = Sizes(1024, 4096, 9, 100, 300, 100_000, 200, 4000, 60, 50_000, 15)
-QUICK = Sizes(16, 32, 2, 3, 8, 400, 10, 100, 3, 2000, 2)
+FULL = Sizes(1024, 4096, 9, 100, 300, 100_000, 200, 4000, 60, 50_000, 300, 15)
+QUICK = Sizes(16, 32, 2, 3, 8, 400, 10, 100, 3, 2000, 3, 2)
 
 
 def groups(sizes: Sizes) -> dict[str, Callable[[Path], list[Row]]]:
@@ -59,6 +68,7 @@ def groups(sizes: Sizes) -> dict[str, Callable[[Path], list[Row]]]:
         "catalogue": lambda top: bench_catalogue.rows(top, sizes.versions, sizes.listings),
         "traffic": lambda top: bench_traffic.rows(top, sizes.outcomes, sizes.batches),
         "recorder": lambda top: bench_recorder.rows(top, sizes.recorded, sizes.rounds),
+        "results": lambda top: bench_results.rows(top, sizes.results),
         "imports": lambda top: bench_imports.rows(top, sizes.programs),
     }
 
