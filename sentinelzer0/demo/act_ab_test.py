@@ -10,7 +10,9 @@ from sentinelzer0.demo.live import Tick, ticks
 from sentinelzer0.demo.nsl_kdd import LiveRequest
 from sentinelzer0.demo.screen import Mark, interval_bar, percent
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, SYSTEM, TRAINER, Stage
+from sentinelzer0.mlops.ab_report import difference_chart
 from sentinelzer0.mlops.ab_testing import Assignment, Guardrail
+from sentinelzer0.reports import IntervalChart
 
 FIRST_SHARE, SHARE = 0.05, 0.2
 RAMP_AT = 640
@@ -81,6 +83,7 @@ class TestFacts:
         looks: Times the test was looked at by then.
         plans: What a test of a fixed size would have needed.
         results: Of the completed test.
+        chart: The difference over the looks.
     """
 
     __test__ = False  # pytest: not a test
@@ -91,6 +94,7 @@ class TestFacts:
     looks: int
     plans: Plans
     results: dict[str, Any]
+    chart: IntervalChart | None
 
 
 def play(stage: Stage) -> TestFacts:
@@ -128,6 +132,18 @@ def sentence(facts: TestFacts) -> str:
         f"guardrail is proven to be kept. The verdict was reached after {facts.decided_after:,} requests, {facts.labelled:,} labels counted, "
         "and stays, whatever comes after it."
     )
+
+
+def guardrails(facts: TestFacts) -> list[tuple[str, str, str]]:
+    """Return name, state and reason of each guardrail, by version and not by arm."""
+    return [
+        (
+            found["metric"].replace("avg_latency_ms", "mean latency").replace("_", " "),
+            found["state"],
+            found["reason"].replace(" of B ", " of v2 ").replace(" A's ", " v1's "),
+        )
+        for found in facts.results["guardrails"]
+    ]
 
 
 def planned(facts: TestFacts) -> str:
@@ -276,18 +292,16 @@ def _facts(stage: Stage, test_id: str, looks: int, done: dict[str, Any]) -> Test
     effects = (done["comparison"]["f1_score"]["difference"], WORTH_HAVING)
     plans = Plans(*(tests.plan(test_id, minimum_effect=effect)["fixed_total"] for effect in effects))
     labelled = int(verdict.get("samples_a", 0)) + int(verdict.get("samples_b", 0))
-    return TestFacts(test_id, int(verdict.get("requests", 0)), labelled, looks, plans, done)
+    chart = difference_chart(stage.workspace.kernel, test_id, done)
+    return TestFacts(test_id, int(verdict.get("requests", 0)), labelled, looks, plans, done, chart)
 
 
 def _tell(stage: Stage, facts: TestFacts) -> None:
     """Tell what goes with the verdict: guardrails, split, warnings, plan, the end of the test."""
     screen, done = stage.screen, facts.results
     a, b = done["metrics_a"], done["metrics_b"]
-    for found in done["guardrails"]:
-        good = found["state"] == "passed"
-        name = found["metric"].replace("avg_latency_ms", "mean latency").replace("_", " ")
-        reason = found["reason"].replace(" of B ", " of v2 ").replace(" A's ", " v1's ")
-        screen.did("guard", f"{name}: {found['state']}", Mark.DONE if good else Mark.WARNING, detail=reason)
+    for name, state, reason in guardrails(facts):
+        screen.did("guard", f"{name}: {state}", Mark.DONE if state == "passed" else Mark.WARNING, detail=reason)
     split = done["srm"]
     screen.did(
         "split",

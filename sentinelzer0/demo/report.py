@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentinelzer0.demo.act_ab_test import FIRST_SHARE, RAMP_AT, SHARE, TestFacts, planned, sentence
+from sentinelzer0.demo.act_ab_test import FIRST_SHARE, RAMP_AT, SHARE, TestFacts, guardrails, planned, sentence
 from sentinelzer0.demo.act_poisoned import AT_LEAST, MISSED_LIMIT, WINDOW, Caught, LiveFacts
 from sentinelzer0.demo.act_proof import ProofFacts
 from sentinelzer0.demo.act_tamper import TamperFacts
@@ -13,7 +13,6 @@ from sentinelzer0.demo.screen import percent, short
 from sentinelzer0.demo.stage import AB_REQUESTS, APPROVER, SYSTEM, Stage
 from sentinelzer0.domain.deployments import Cause, Deployment
 from sentinelzer0.mlops import __version__
-from sentinelzer0.mlops.ab_report import difference_chart
 from sentinelzer0.reports import (
     CodeBlock,
     Column,
@@ -64,7 +63,7 @@ def write(stage: Stage, tested: TestFacts, lived: LiveFacts, tampered: TamperFac
     caught = lived.caught
     sections = (
         Section("In short", (_figures(tested, caught, tampered, proven),)),
-        _ab_section(stage, tested),
+        _ab_section(tested),
         _live_section(lived),
         _traffic_section(stage, lived),
         _versions_section(stage),
@@ -127,9 +126,8 @@ def _figures(tested: TestFacts, caught: Caught | None, tampered: TamperFacts, pr
     return Facts(tuple(items))
 
 
-def _ab_section(stage: Stage, tested: TestFacts) -> Section:
+def _ab_section(tested: TestFacts) -> Section:
     results = tested.results
-    chart = difference_chart(stage.workspace.kernel, tested.test_id, tested.results)
     a, b = results["metrics_a"], results["metrics_b"]
     rows = (
         ("Requests", a["total_requests"], b["total_requests"]),
@@ -142,9 +140,9 @@ def _ab_section(stage: Stage, tested: TestFacts) -> Section:
     kind = VerdictKind.GOOD if results["winner"] == "v2" else VerdictKind.UNDECIDED
     blocks = (
         Verdict(kind, sentence(tested), label="Decided"),
-        chart,
+        tested.chart,
         counts,
-        _guardrails(tested),
+        Table("Guardrails", (Column("Metric"), Column("State"), Column("Why")), tuple(guardrails(tested))),
         Paragraph(f"{results['srm']['reason']} {planned(tested)}"),
     )
     return Section(
@@ -154,14 +152,6 @@ def _ab_section(stage: Stage, tested: TestFacts) -> Section:
         "more than 200 seconds late, and a request counts when its label had its time to come. The interval holds at "
         "every look at once, so looking early costs nothing and the verdict never flips.",
     )
-
-
-def _guardrails(tested: TestFacts) -> Table:
-    rows = tuple(
-        (str(found["metric"]).replace("_", " "), found["state"], found["reason"])
-        for found in tested.results["guardrails"]
-    )
-    return Table("Guardrails, with B for v2", (Column("Metric"), Column("State"), Column("Why")), rows)
 
 
 def _live_section(lived: LiveFacts) -> Section:
