@@ -31,12 +31,14 @@ class Proofs:
         running: The band each metric of each challenger is left with, by letter and metric.
         harm: The smallest p-value against each guardrail, by letter and metric.
         kept: Guardrails proven to be kept, by letter.
+        violated: Guardrails proven to be violated, by letter.
         split: The smallest p-value against the split of the traffic.
     """
 
     running: Mapping[str, Mapping[str, Running]] = field(default_factory=dict)
     harm: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    violated: Mapping[str, Sequence[str]] = field(default_factory=dict)
     split: float = 1.0
 
     def band(self, letter: str, metric: str) -> Running:
@@ -49,8 +51,13 @@ class Proofs:
             letter: {name: [band.low, band.high, band.p_value, band.drifted] for name, band in of_arm.items()}
             for letter, of_arm in self.running.items()
         }
-        kept = {letter: list(names) for letter, names in self.kept.items()}
-        return {"running": bands, "harm": {k: dict(v) for k, v in self.harm.items()}, "kept": kept, "split": self.split}
+        return {
+            "running": bands,
+            "harm": {letter: dict(of_arm) for letter, of_arm in self.harm.items()},
+            "kept": {letter: list(names) for letter, names in self.kept.items()},
+            "violated": {letter: list(names) for letter, names in self.violated.items()},
+            "split": self.split,
+        }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Proofs:
@@ -59,7 +66,8 @@ class Proofs:
             letter: {name: Running(*band) for name, band in of_arm.items()}
             for letter, of_arm in raw.get("running", {}).items()
         }
-        return cls(bands, raw.get("harm", {}), raw.get("kept", {}), raw.get("split", 1.0))
+        kept, violated = raw.get("kept", {}), raw.get("violated", {})
+        return cls(bands, raw.get("harm", {}), kept, violated, raw.get("split", 1.0))
 
 
 def after(now: Readings, before: Proofs) -> Proofs:
@@ -69,14 +77,18 @@ def after(now: Readings, before: Proofs) -> Proofs:
         for letter, of_arm in now.comparisons.items()
     }
     harm = {letter: dict(of_arm) for letter, of_arm in before.harm.items()}
-    kept = {letter: list(names) for letter, names in before.kept.items()}
+    proven = {
+        HarmState.PASSED: {letter: list(names) for letter, names in before.kept.items()},
+        HarmState.VIOLATED: {letter: list(names) for letter, names in before.violated.items()},
+    }
     for found in now.guardrails:
         name = found.guardrail.metric
         of_arm = harm.setdefault(found.arm, {})
         of_arm[name] = min(found.p_harm, of_arm.get(name, 1.0))
-        if found.state is HarmState.PASSED and name not in kept.setdefault(found.arm, []):
-            kept[found.arm].append(name)
-    return Proofs(bands, harm, kept, min(now.split.p_value, before.split))
+        if found.state in proven and name not in proven[found.state].setdefault(found.arm, []):
+            proven[found.state][found.arm].append(name)
+    kept, violated = proven[HarmState.PASSED], proven[HarmState.VIOLATED]
+    return Proofs(bands, harm, kept, violated, min(now.split.p_value, before.split))
 
 
 def as_proven(now: Readings, proofs: Proofs) -> Readings:
@@ -86,8 +98,12 @@ def as_proven(now: Readings, proofs: Proofs) -> Readings:
 
 
 def _kept(found: GuardrailReading, proofs: Proofs) -> GuardrailReading:
-    """Return a guardrail as proven by all looks so far."""
+    """Return a guardrail as proven by all looks so far; harm goes before the proof that there is none."""
     p = proofs.harm.get(found.arm, {}).get(found.guardrail.metric, 1.0)
+    if found.state is not HarmState.VIOLATED and found.guardrail.metric in proofs.violated.get(found.arm, ()):
+        words = found.guardrail.measured.words
+        reason = f"{found.arm} was proven at an earlier look to make the {words} worse than its margin (p = {p:.2g})."
+        return replace(found, state=HarmState.VIOLATED, p_harm=p, reason=reason)
     if found.state is HarmState.PENDING and found.guardrail.metric in proofs.kept.get(found.arm, ()):
         return replace(found, state=HarmState.PASSED, p_harm=p)
     return replace(found, p_harm=p)

@@ -189,8 +189,9 @@ def end_if_due(kernel: Kernel, test_id: str) -> StoredTest | None:
 
 
 def samples_of(view: Reader, test: StoredTest) -> int:
-    """Return how many outcomes a test has."""
-    return sum(cell.statistics.requests for cell in evidence_of(view, test.test_id, histograms=False).cells)
+    """Return how many outcomes the arms of a test have; the holdout is none of them."""
+    cells = evidence_of(view, test.test_id, histograms=False).cells
+    return sum(cell.statistics.requests for cell in cells if cell.arm in test.arms)
 
 
 def _reason_to_end(view: Reader, test: StoredTest, now: datetime) -> str | None:

@@ -294,6 +294,19 @@ def test_the_budget_counts_every_arm_and_invents_nothing(kernel: Kernel, manager
     assert "600 outcomes" in ended.detail["ended_because"]
 
 
+def test_the_budget_is_not_spent_by_the_holdout(manager: ABTestManager) -> None:
+    test_id = started(manager, arms={"v1": 0.3, "v2": 0.3}, holdout=0.4, max_samples=200)
+    counted = {"A": 0, "B": 0, "holdout": 0}
+    for n in range(1000):
+        given = manager.assign(test_id, f"host-{n}")
+        if not manager.record_result(test_id, given.version, True, 10.0, assignment=given).counted:
+            break
+        counted[given.arm] += 1
+    assert counted["A"] + counted["B"] == 200
+    assert counted["holdout"] > 80
+    assert manager.tests[test_id].status is TestStatus.COMPLETED
+
+
 # Several challengers ------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +331,26 @@ def test_the_best_proven_challenger_wins_and_a_harmful_one_is_out(manager: ABTes
     adjusted = [found for of_arm in compared.values() for found in of_arm.values()]
     assert all(found["p_adjusted"] >= found["p_value"] for found in adjusted)
     assert sound_json(results)
+
+
+def test_a_challenger_proven_harmful_does_not_come_back(manager: ABTestManager) -> None:
+    """What is proven stays proven: an early harm is not outweighed by a long time without any."""
+    shares = {"v1": 0.4, "v2": 0.3, "v3": 0.3}
+    test_id = started(manager, arms=shares)
+    record(manager, test_id, traffic(1500, {"v1": PLAIN, "v2": FAILING, "v3": PLAIN}, shares=shares))
+    out = {
+        found["version"] for found in manager.get_test_results(test_id)["guardrails"] if found["state"] == "violated"
+    }
+    assert (out, manager.tests[test_id].decision) == ({"v2"}, None)
+    later = {"v1": Model(fails=0.05), "v2": Model(0.93, fails=0.0), "v3": Model(fails=0.05)}
+    record(manager, test_id, traffic(16_000, later, shares=shares), batch=4000)
+    results = manager.get_test_results(test_id)
+    assert results["comparisons"]["v2"]["error_rate"]["winner"] == "B", "by now it fails less, and is better"
+    assert results["comparisons"]["v2"]["f1_score"]["winner"] == "B"
+    states = {found["version"]: found for found in results["guardrails"] if found["metric"] == "error_rate"}
+    assert (states["v2"]["state"], states["v3"]["state"]) == ("violated", "passed")
+    assert "at an earlier look" in states["v2"]["reason"]
+    assert results["decision"]["winner"] != "v2"
 
 
 def test_all_challengers_harmful_stops_the_test(manager: ABTestManager) -> None:
