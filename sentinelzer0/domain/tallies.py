@@ -14,8 +14,8 @@ This module only adds. It performs no I/O. The laws:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from operator import itemgetter, mul
@@ -184,7 +184,7 @@ def last_mature_cohort(seconds: float, cohort_s: float) -> int:
 
 def numbers_of(outcome: Outcome, slo_ms: float | None = None, units: int = 1) -> tuple[float, ...]:
     """Return what one outcome adds to the numbers of an :class:`Increment`, in their order."""
-    _, _, success, latency, confidence, predicted, true, *_ = outcome
+    _, _, success, latency, confidence, predicted, true = outcome[:7]
     square = latency * latency
     counts = (1, 1 - success, int(slo_ms is not None and latency > slo_ms), units)
     cell = _CELLS[predicted, true]
@@ -209,27 +209,24 @@ def tally(
         slo_ms: From how many milliseconds on an answer is slow.
         new_units: The keys that no earlier outcome had; None when all are new.
     """
-    by_cell: dict[tuple[str, int, int, str], list[Outcome]] = {}
+    by_cell: defaultdict[tuple[str, int, int, str], list[Outcome]] = defaultdict(list)
     place = itemgetter(9, 10, 11, 1)  # segment, phase, assigned, arm
     for outcome in outcomes:
-        cell = place(outcome)
-        if cell in by_cell:
-            by_cell[cell].append(outcome)
-        else:
-            by_cell[cell] = [outcome]
+        by_cell[place(outcome)].append(outcome)
     seen: set[str] = set()
     return {
-        CellKey(phase, assigned, cohort, segment, arm): _tally(of_cell, slo_ms, _units(of_cell, new_units, seen))
+        CellKey(phase, assigned, cohort, segment, arm): _tally(of_cell, slo_ms, new_units, seen)
         for (segment, phase, assigned, arm), of_cell in by_cell.items()
     }
 
 
-def _units(outcomes: Sequence[Outcome], new_units: Container[str] | None, seen: set[str]) -> int:
+def _units(keys: Sequence[str | None], slots: Sequence[int], new_units: Container[str] | None, seen: set[str]) -> int:
     """Count first exposures; the answers of shadow arms expose nobody."""
+    if not any(slots) and keys.count(None) == len(keys):
+        return len(keys)
     units = 0
-    for outcome in outcomes:
-        key = outcome[7]
-        if outcome[13]:
+    for key, slot in zip(keys, slots, strict=True):
+        if slot:
             continue
         if key is None:
             units += 1
@@ -239,17 +236,22 @@ def _units(outcomes: Sequence[Outcome], new_units: Container[str] | None, seen: 
     return units
 
 
-def _tally(outcomes: Sequence[Outcome], slo_ms: float | None, units: int) -> Increment:
-    latencies = [outcome[3] for outcome in outcomes]
+def _tally(
+    outcomes: Sequence[Outcome], slo_ms: float | None, new_units: Container[str] | None, seen: set[str]
+) -> Increment:
+    # By column: a step for a whole column costs less than one for every value.
+    _, _, successes, latencies, confidences, predicted, true, keys, custom, _, _, _, _, slots = zip(
+        *outcomes, strict=True
+    )
     squares = [latency * latency for latency in latencies]
-    sure = [outcome[4] for outcome in outcomes if outcome[4] is not None]
+    sure = [confidence for confidence in confidences if confidence is not None]
     squared = [confidence * confidence for confidence in sure]
-    cells = Counter([outcome[5:7] for outcome in outcomes])
+    cells = Counter(zip(predicted, true, strict=True))
     return Increment(
         requests=len(outcomes),
-        failures=len(outcomes) - sum([outcome[2] for outcome in outcomes]),
+        failures=len(outcomes) - sum(successes),
         slow=0 if slo_ms is None else sum([latency > slo_ms for latency in latencies]),
-        units=units,
+        units=_units(keys, slots, new_units, seen),
         latency_sum=sum(latencies),
         latency_sq=sum(squares),
         latency_cu=sum(map(mul, squares, latencies)),
@@ -262,16 +264,15 @@ def _tally(outcomes: Sequence[Outcome], slo_ms: float | None, units: int) -> Inc
         tn=cells[0, 0],
         fn=cells[0, 1],
         buckets=buckets_of(latencies),
-        custom=_custom(outcomes),
+        custom=_custom(custom),
     )
 
 
-def _custom(outcomes: Iterable[Outcome]) -> dict[str, Sums]:
+def _custom(given: Iterable[Mapping[str, float]]) -> dict[str, Sums]:
     found: dict[str, Sums] = {}
-    for outcome in outcomes:
-        if outcome[8]:
-            for name, value in outcome[8].items():
-                count, total, total_sq, total_cu = found.get(name, (0, 0.0, 0.0, 0.0))
-                square = value * value
-                found[name] = (count + 1, total + value, total_sq + square, total_cu + square * value)
+    for values in filter(None, given):
+        for name, value in values.items():
+            count, total, total_sq, total_cu = found.get(name, (0, 0.0, 0.0, 0.0))
+            square = value * value
+            found[name] = (count + 1, total + value, total_sq + square, total_cu + square * value)
     return found

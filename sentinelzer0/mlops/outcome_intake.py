@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT
 from sentinelzer0.domain.outcome_values import (
     MAX_ID,
     MAX_LATENCY_MS,
@@ -14,16 +14,16 @@ from sentinelzer0.domain.outcome_values import (
     check_label,
     check_latency,
     check_request_id,
-    check_revision,
-    check_segment,
-    check_share,
     check_success,
 )
 from sentinelzer0.domain.outcomes import Outcome
-from sentinelzer0.domain.scalars import plain, shown
+from sentinelzer0.domain.scalars import shown
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel
+from sentinelzer0.mlops.outcome_columns import checked_columns
+from sentinelzer0.mlops.outcome_places import Place, assigned_place, segment_of, unit_of, unknown_arm
 from sentinelzer0.mlops.outcome_recording import Stream
+from sentinelzer0.mlops.recorder_rows import RecorderRows
 
 _FIELDS = frozenset(
     {
@@ -62,16 +62,6 @@ _new: Callable[[type[Outcome], tuple[Any, ...]], Outcome] = (
 )  # a named tuple makes itself by a call of its own, which costs twice as much
 
 
-class _Place(NamedTuple):
-    """Where an outcome counts, and how the last fields of :class:`Outcome` are filled."""
-
-    arm: str
-    phase: int
-    assigned: int
-    share: float | None
-    request_id: Any
-
-
 def checked(
     kernel: Kernel,
     stream: Stream,
@@ -97,15 +87,15 @@ def checked(
     try:
         arm = stream.arms[version]
     except (KeyError, TypeError):
-        raise _unknown_arm(stream, version) from None
+        raise unknown_arm(stream, version) from None
     phase, assigned, assigned_id = stream.phase, 0, None
     if assignment is not None or revision is not None or share is not None:
-        place = _Place(arm, phase, 0, None, None)
-        arm, phase, assigned, share, assigned_id = _assigned(
+        place = Place(arm, phase, 0, None, None)
+        arm, phase, assigned, share, assigned_id = assigned_place(
             kernel, stream, version, place, assignment, revision, share
         )
     if request_id is None:
-        request_id = assigned_id or kernel.ids.new("out")
+        request_id = assigned_id or stream.fresh_id(kernel)
     # The usual values are let through here, because a call for each costs as much as a statement.
     if (
         type(request_id) is not str
@@ -115,7 +105,7 @@ def checked(
     ):
         request_id = check_request_id(request_id)
     if key is not None:
-        key = _unit(key)
+        key = unit_of(key)
         if stream.held_out is not None and arm == CONTROL and stream.held_out(key):
             arm = HOLDOUT
     if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
@@ -138,7 +128,7 @@ def checked(
             true_label,
             key,
             _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
-            "" if segment is None else _segment(stream, segment),
+            "" if segment is None else segment_of(stream, segment),
             phase,
             assigned,
             share,
@@ -157,8 +147,13 @@ def checked_rows(kernel: Kernel, stream: Stream, rows: Any) -> list[Outcome]:
         raise InvalidInputError(
             f"rows is a {type(rows).__name__}.", hint="Pass a list of mappings, one for each request."
         )
-    outcomes: list[Outcome] = []
     base = kernel.ids.new("out")
+    if not isinstance(rows, list | tuple | RecorderRows):
+        rows = list(rows)
+    usual = checked_columns(kernel, stream, rows, base)
+    if usual is not None:
+        return usual
+    outcomes: list[Outcome] = []
     for number, row in enumerate(rows):
         try:
             # Numbers of one width keep the rows of a batch in the order of their key, which inserts faster.
@@ -258,81 +253,3 @@ def _checked_row(kernel: Kernel, stream: Stream, row: Any, own_id: str) -> Outco
         get("revision"),
         get("share"),
     )
-
-
-def _assigned(
-    kernel: Kernel, stream: Stream, version: Any, place: _Place, assignment: Any, revision: Any, share: Any
-) -> _Place:
-    """Return where an outcome counts that says how it was assigned.
-
-    Raises:
-        InvalidInputError: The assignment is of another version or arm, or of a revision that never was.
-    """
-    arm, request_id = place.arm, None
-    if assignment is not None:
-        if revision is not None or share is not None:
-            raise InvalidInputError(
-                "An assignment and a revision or share are given.", hint="The assignment holds both: pass it alone."
-            )
-        names = ("revision", "share", "request_id", "version", "arm")
-        if isinstance(assignment, Mapping):
-            said: list[Any] = [assignment.get(name) for name in names]
-        else:
-            said = [getattr(assignment, name, None) for name in names]
-        revision, share, request_id = said[:3]
-        arm = _arm_assigned(stream, version, arm, *said[3:])
-        if revision is None:
-            raise InvalidInputError(f"The assignment is {shown(assignment)}.", hint="Pass what assign() returned.")
-    share = check_share(share)
-    if revision is None:
-        return _Place(arm, place.phase, 0, share, request_id)
-    number = check_revision(revision)
-    if number > stream.newest_phase:
-        with kernel.read() as view:
-            progress = view.streams.progress(stream.name)
-        stream.newest_phase = 0 if progress is None else progress.phase
-        if number > stream.newest_phase:
-            raise InvalidInputError(
-                f"There is no revision {number} of the shares of {stream.name}: the newest is {stream.newest_phase}.",
-                hint="Pass the revision that assign() returned with the request.",
-            )
-    return _Place(arm, number, 1, share, request_id)
-
-
-def _arm_assigned(stream: Stream, version: Any, arm: str, assigned_version: Any, assigned_arm: Any) -> str:
-    # In shadow mode the request is assigned to the control, and the shadow arms answer it too.
-    shadowed = stream.slots is not None and assigned_version in stream.arms
-    if assigned_version != version and not shadowed:
-        raise InvalidInputError(
-            f"The request was assigned to {shown(assigned_version)}, but the outcome is of {shown(version)}.",
-            hint="Record the outcome of the version that was assigned.",
-        )
-    if assigned_arm == HOLDOUT and arm == CONTROL:
-        return HOLDOUT
-    if assigned_arm not in {None, arm} and not shadowed:
-        raise InvalidInputError(
-            f"The request was assigned to arm {shown(assigned_arm)}, but {shown(version)} is arm {arm}.",
-            hint="Pass what assign() returned.",
-        )
-    return arm
-
-
-def _unknown_arm(stream: Stream, version: Any) -> InvalidInputError:
-    return InvalidInputError(
-        f"{shown(version)} is not in this test.", hint=f"Its arms are {' and '.join(stream.arms)}."
-    )
-
-
-def _segment(stream: Stream, segment: Any) -> str:
-    name = check_segment(segment)
-    return name if stream.segments is None or name in stream.segments else ""
-
-
-def _unit(key: Any) -> str:
-    if type(key) is not str or not key.isascii():
-        unit_hash(key, 0)
-        if isinstance(key, bytes):
-            key = key.decode("utf-8", "backslashreplace")
-        key = plain(key) if isinstance(key, str) else str(int(key))
-    unit: str = key
-    return unit if "\0" not in unit else unit.replace("\0", "\\x00")  # which no database keeps

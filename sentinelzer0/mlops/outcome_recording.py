@@ -6,6 +6,7 @@ of a test is kept and counted as late, and changes neither statistics nor verdic
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,23 @@ class Stream:
     slots: Mapping[str, int] | None = None
     held_out: Callable[[Any], bool] | None = None
     look: Callable[[Reader, str, int], bool] | None = None
+    _ids: list[str] = field(default_factory=list, repr=False)
+    _ids_of: int = 0
+
+    def fresh_id(self, kernel: Kernel) -> str:
+        """Return an id for a request that has none.
+
+        A hundred are made at once, because a single one costs as much as a statement. A fork makes its own.
+        """
+        try:
+            if self._ids_of == os.getpid():
+                return self._ids.pop()
+        except IndexError:
+            pass
+        base = kernel.ids.new("out")
+        self._ids = [f"{base}_{number:02d}" for number in range(99, 0, -1)]
+        self._ids_of = os.getpid()  # last: until then the ids may be the parent's
+        return f"{base}_00"
 
 
 def record(kernel: Kernel, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[Recorded, bool]:
@@ -137,7 +155,8 @@ def label(kernel: Kernel, stream: Stream, labels: Sequence[tuple[str, int]]) -> 
 
 def _record(view: Reader, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[Recorded, bool]:
     count = len(outcomes)
-    phase = next((outcome.phase for outcome in outcomes if not outcome.assigned), stream.phase)
+    phases = [outcome[10] for outcome in outcomes if not outcome[11]]  # of those that do not know their own
+    phase = phases[0] if phases else stream.phase
     progress = None
     if not view.streams.pass_by(stream.name, count, phase):
         progress = _advance(view, stream, count)
@@ -145,10 +164,12 @@ def _record(view: Reader, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[
             outcomes = [o if o.assigned else o._replace(phase=progress.phase) for o in outcomes]
     late = progress is not None and progress.status in _OVER
     cohort = cohort_at(view.now.timestamp(), stream.cohort_s) if stream.cohort_s else 0
+    only = outcomes[0][0] if count == 1 else None
+    new = stream.slots is None and view.outcomes.insert(stream.name, outcomes, view.now, cohort, late=late)
+    if new and progress is None:  # nearly always
+        return Recorded(count, 0, _count(view, stream, outcomes, cohort), 0, only), False
     joined = _Joined(view, stream, late=late)
-    fresh = outcomes
-    if stream.slots is not None or not view.outcomes.insert(stream.name, outcomes, view.now, cohort, late=late):
-        fresh = joined.take(outcomes, cohort)
+    fresh = outcomes if new else joined.take(outcomes, cohort)
     labelled = joined.moved
     if late:
         view.cells.add(stream.name, _late_by_cell(fresh, cohort))
@@ -158,7 +179,6 @@ def _record(view: Reader, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[
     if idle := count if late else joined.duplicates - joined.moved:
         progress = _advance(view, stream, -idle)
     carries = progress is not None and not late and _looked(view, stream, progress)
-    only = outcomes[0].request_id if count == 1 else None
     counted, too_late = (0, len(fresh)) if late else (len(fresh), 0)
     return Recorded(counted, joined.duplicates, labelled, too_late, only), carries
 

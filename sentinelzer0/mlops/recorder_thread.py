@@ -24,6 +24,7 @@ from sentinelzer0.errors import (
     WorkspaceError,
 )
 from sentinelzer0.mlops.recorder_buffer import Buffer, RecorderOptions
+from sentinelzer0.mlops.recorder_rows import RecorderRows
 
 _log = logging.getLogger("sentinelzer0.mlops.recorder")
 
@@ -55,7 +56,7 @@ class RefusedRow:
 
 
 class _Part(NamedTuple):
-    rows: list[dict[str, Any]]
+    rows: Rows
     are_labels: bool = False
 
 
@@ -140,41 +141,24 @@ class RecorderThread(Buffer):
         An outcome that itself brings a label starts anew when a label for its request stands before it, because the
         later one counts.
         """
+        rows = RecorderRows.of([item for item in items if len(item) != LABEL], self._name)
+        ids, truths = rows.columns["request_id"], rows.columns["true_label"]
         parts: list[_Part] = []
-        outcomes: list[dict[str, Any]] = []
         labels: list[dict[str, Any]] = []
         labelled: set[str] = set()
-        name = self._name
-        for item in items:
+        start = at = 0  # of the outcomes that are in no part yet, and of the next one
+        for item in items if len(rows) < len(items) else ():
             if len(item) == LABEL:
                 request_id, true_label = item
                 labels.append({"request_id": request_id, "true_label": true_label})
                 if type(request_id) is str:
                     labelled.add(request_id)
                 continue
-            version, success, latency, confidence, truth, predicted, custom, request_id, key, assignment, segment = item
-            if request_id is None:
-                request_id = (None if assignment is None else _assigned_id(assignment)) or name()
-            if labelled and truth is not None and type(request_id) is str and request_id in labelled:
-                parts += [_Part(outcomes), _Part(labels, are_labels=True)]
-                outcomes, labels, labelled = [], [], set()
-            row = {
-                "model_version": version,
-                "success": success,
-                "latency_ms": latency,
-                "confidence": confidence,
-                "true_label": truth,
-                "predicted_label": predicted,
-                "custom_metrics": custom,
-                "request_id": request_id,
-                "key": key,
-            }
-            if assignment is not None:
-                row["assignment"] = assignment
-            if segment is not None:
-                row["segment"] = segment
-            outcomes.append(row)
-        parts += [_Part(outcomes), _Part(labels, are_labels=True)]
+            if labelled and truths[at] is not None and type(ids[at]) is str and ids[at] in labelled:
+                parts += [_Part(rows[start:at]), _Part(labels, are_labels=True)]
+                labels, labelled, start = [], set(), at
+            at += 1
+        parts += [_Part(rows[start:]), _Part(labels, are_labels=True)]
         return [part for part in parts if part.rows]
 
     def _write_batch(self) -> bool:
@@ -218,7 +202,7 @@ class RecorderThread(Buffer):
         pieces = (rows[:at], rows[at : at + 1], rows[at + 1 :]) if named else (rows[:at], rows[at:])
         self._todo += [_Part(piece, part.are_labels) for piece in reversed(pieces) if piece]
 
-    def _refuse(self, rows: list[dict[str, Any]], error: Exception) -> None:
+    def _refuse(self, rows: Rows, error: Exception) -> None:
         reason = _sentence(error).removeprefix("Row 0: ").replace(" Nothing was recorded.", "")
         missing = KEPT - len(self.refusals)
         self.refusals += tuple(RefusedRow(_quoted(row["request_id"]), reason) for row in rows[: max(missing, 0)])
@@ -259,16 +243,6 @@ def _sentence(error: Exception) -> str:
         return error.message if isinstance(error, SentinelError) else f"{type(error).__name__}: {error}"[:300]
     except Exception:  # noqa: BLE001 - an exception of a caller's own type, which cannot even be written out
         return type(error).__name__
-
-
-def _assigned_id(assignment: Any) -> Any:
-    """Return the id an assignment gave the request: a later label names that one."""
-    try:
-        if isinstance(assignment, Mapping):
-            return assignment.get("request_id")
-        return getattr(assignment, "request_id", None)
-    except Exception:  # noqa: BLE001 - a value of a caller's own type, which is refused when it is written
-        return None
 
 
 def _quoted(value: object) -> str:

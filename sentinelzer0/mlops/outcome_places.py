@@ -1,0 +1,120 @@
+"""Where an outcome counts: its arm, phase and share, its segment and its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
+from sentinelzer0.domain.outcome_values import check_revision, check_segment, check_share
+from sentinelzer0.domain.scalars import plain, shown
+from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.kernel import Kernel
+from sentinelzer0.mlops.outcome_recording import Stream
+
+
+class Place(NamedTuple):
+    """Where an outcome counts, and how the last fields of :class:`Outcome` are filled.
+
+    Attributes:
+        arm: The arm.
+        phase: The phase.
+        assigned: 1 when the phase is known from the assignment.
+        share: The share of the arm, when it was said.
+        request_id: The one that the assignment gave.
+    """
+
+    arm: str
+    phase: int
+    assigned: int
+    share: float | None
+    request_id: Any
+
+
+def assigned_place(
+    kernel: Kernel, stream: Stream, version: Any, place: Place, assignment: Any, revision: Any, share: Any
+) -> Place:
+    """Return where an outcome counts that says how it was assigned.
+
+    Raises:
+        InvalidInputError: The assignment is of another version or arm, or of a revision that never was.
+    """
+    arm, request_id = place.arm, None
+    if assignment is not None:
+        if revision is not None or share is not None:
+            raise InvalidInputError(
+                "An assignment and a revision or share are given.", hint="The assignment holds both: pass it alone."
+            )
+        names = ("revision", "share", "request_id", "version", "arm")
+        if isinstance(assignment, Mapping):
+            said: list[Any] = [assignment.get(name) for name in names]
+        else:
+            said = [getattr(assignment, name, None) for name in names]
+        revision, share, request_id = said[:3]
+        arm = _arm_assigned(stream, version, arm, *said[3:])
+        if revision is None:
+            raise InvalidInputError(f"The assignment is {shown(assignment)}.", hint="Pass what assign() returned.")
+    share = check_share(share)
+    if revision is None:
+        return Place(arm, place.phase, 0, share, request_id)
+    number = check_revision(revision)
+    if number > stream.newest_phase:
+        with kernel.read() as view:
+            progress = view.streams.progress(stream.name)
+        stream.newest_phase = 0 if progress is None else progress.phase
+        if number > stream.newest_phase:
+            raise InvalidInputError(
+                f"There is no revision {number} of the shares of {stream.name}: the newest is {stream.newest_phase}.",
+                hint="Pass the revision that assign() returned with the request.",
+            )
+    return Place(arm, number, 1, share, request_id)
+
+
+def _arm_assigned(stream: Stream, version: Any, arm: str, assigned_version: Any, assigned_arm: Any) -> str:
+    # In shadow mode the request is assigned to the control, and the shadow arms answer it too.
+    shadowed = stream.slots is not None and assigned_version in stream.arms
+    if assigned_version != version and not shadowed:
+        raise InvalidInputError(
+            f"The request was assigned to {shown(assigned_version)}, but the outcome is of {shown(version)}.",
+            hint="Record the outcome of the version that was assigned.",
+        )
+    if assigned_arm == HOLDOUT and arm == CONTROL:
+        return HOLDOUT
+    if assigned_arm not in {None, arm} and not shadowed:
+        raise InvalidInputError(
+            f"The request was assigned to arm {shown(assigned_arm)}, but {shown(version)} is arm {arm}.",
+            hint="Pass what assign() returned.",
+        )
+    return arm
+
+
+def unknown_arm(stream: Stream, version: Any) -> InvalidInputError:
+    """Return the error for a version that has no arm."""
+    return InvalidInputError(
+        f"{shown(version)} is not in this test.", hint=f"Its arms are {' and '.join(stream.arms)}."
+    )
+
+
+def segment_of(stream: Stream, segment: Any) -> str:
+    """Return the segment an outcome counts in: the one given if the stream knows it.
+
+    Raises:
+        InvalidInputError: It cannot be the name of a segment.
+    """
+    name = check_segment(segment)
+    return name if stream.segments is None or name in stream.segments else ""
+
+
+def unit_of(key: Any) -> str:
+    """Return the unit of a key, as text that any database keeps.
+
+    Raises:
+        InvalidInputError: It is no key.
+    """
+    if type(key) is not str or not key.isascii():
+        unit_hash(key, 0)
+        if isinstance(key, bytes):
+            key = key.decode("utf-8", "backslashreplace")
+        key = plain(key) if isinstance(key, str) else str(int(key))
+    unit: str = key
+    return unit if "\0" not in unit else unit.replace("\0", "\\x00")  # which no database keeps
