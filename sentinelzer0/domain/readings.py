@@ -29,7 +29,7 @@ from sentinelzer0.domain.guarding import (
     guard,
 )
 from sentinelzer0.domain.guardrails import Guardrail
-from sentinelzer0.domain.outcomes import Evidence
+from sentinelzer0.domain.outcomes import Cell, Evidence
 from sentinelzer0.domain.traffic_split import SplitReading, split
 from sentinelzer0.stats.comparison import Comparison, compare, compare_measured, measure
 from sentinelzer0.stats.estimators import AnyMetric, CustomMetric, Direction, Metric
@@ -114,18 +114,22 @@ def by_segment(test: StoredTest, evidence: Evidence) -> dict[str, dict[str, Comp
     alpha = test.significance_threshold / (len(arms) * len(test.segments))
     found: dict[str, dict[str, Comparison]] = {}
     for segment in test.segments:
-        # What is left out here need not be left out again for every phase and arm.
-        here = replace(evidence, cells=tuple([cell for cell in evidence.cells if cell.segment == segment]))
+        here = replace(evidence, cells=tuple([_uncustomed(cell) for cell in evidence.cells if cell.segment == segment]))
         found[segment] = {
             letter: _named(
                 compare_paired(_pairs(evidence, letter, segment), metric, alpha, least)
                 if test.mode is Mode.SHADOW and not isinstance(metric, CustomMetric)
-                else compare(here.strata(letter, segment), metric, alpha, least),
+                else compare(here.strata(letter), metric, alpha, least),
                 letter,
             )
             for letter in arms
         }
     return found
+
+
+def _uncustomed(cell: Cell) -> Cell:
+    """Return a cell without custom metrics, which are those of a whole phase and not of a segment."""
+    return replace(cell, statistics=replace(cell.statistics, custom={})) if cell.statistics.custom else cell
 
 
 def _compared(test: StoredTest, metric: AnyMetric, seen: Seen, alpha: float) -> Comparison:

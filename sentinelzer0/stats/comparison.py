@@ -253,9 +253,8 @@ def conclude(
     p_value = above = below = 1.0
     if estimated is not None:
         z = critical_z(estimated.information, alpha, rho)
-        interval, p_value = estimated.limits(z), estimated.p_value(rho)
-        lower, upper = estimated.one_sided(alpha, one_sided)
-        above, below = estimated.p_values_one_sided(one_sided)
+        interval, (lower, upper) = estimated.limits(z), estimated.one_sided(alpha, one_sided)
+        p_value, above, below = estimated.p_values(rho, one_sided)
         lift_interval = None if ratio is None else _from_logarithms(ratio.limits(z))
     missing = missing_for(metric, values, samples, needed=needed, strata=strata)
     winner = winner_of(direction, interval) if missing is None else None

@@ -138,6 +138,18 @@ class Difference(NamedTuple):
         """
         return p_value_of_z(self._z_of_zero(), self.information, rho)
 
+    def p_values(self, rho: float, one_sided: float) -> tuple[float, float, float]:
+        """All p-values: :meth:`p_value`, and both of :meth:`p_values_one_sided`.
+
+        Args:
+            rho: Mixture parameter of the interval.
+            one_sided: Mixture parameter of the one-sided limits.
+        """
+        z = self._z_of_zero()
+        shown = p_value(log_e_one_sided(z * sqrt(self.information), self.information, one_sided))
+        both = p_value_of_z(z, self.information, rho)
+        return (both, shown, 1.0) if self.value > 0.0 else (both, 1.0, shown)
+
     def p_values_one_sided(self, rho: float) -> tuple[float, float]:
         """The p-values against "not above 0" and against "not below 0", each valid at every stopping time.
 
