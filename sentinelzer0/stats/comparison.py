@@ -244,8 +244,7 @@ def conclude(
     Raises:
         InvalidInputError: ``alpha`` or ``min_samples`` out of range.
     """
-    needed, direction = minimum_of(metric, min_samples), metric.direction
-    rho, one_sided = _rhos(min_samples, alpha)
+    needed, direction, (rho, one_sided) = minimum_of(metric, min_samples), metric.direction, _rhos(min_samples, alpha)
     value_a, value_b = values
     gap = None if value_a is None or value_b is None or not strata else value_b - value_a
     lift = gap / value_a if gap is not None and value_a else None
