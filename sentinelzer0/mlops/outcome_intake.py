@@ -96,18 +96,12 @@ def checked(
         )
     if request_id is None:
         request_id = assigned_id or stream.fresh_id(kernel)
-    # The usual values are let through here, because a call for each costs as much as a statement.
-    if (
-        type(request_id) is not str
-        or not 0 < len(request_id) <= MAX_ID
-        or not request_id.isascii()
-        or "\0" in request_id
-    ):
-        request_id = check_request_id(request_id)
+    request_id = _checked_id(request_id)
     if key is not None:
         key = unit_of(key)
         if stream.held_out is not None and arm == CONTROL and stream.held_out(key):
             arm = HOLDOUT
+    # The usual values are let through here, because a call for each costs as much as a statement.
     if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
         latency_ms = check_latency(latency_ms)
     if confidence is not None and (type(confidence) is not float or not 0.0 <= confidence <= 1.0):
@@ -116,25 +110,12 @@ def checked(
         predicted_label = check_label(predicted_label, "predicted_label")
     if true_label is not None and (type(true_label) is not int or true_label not in _BITS):
         true_label = check_label(true_label, "true_label")
-    return _new(
-        Outcome,
-        (
-            request_id,
-            arm,
-            1 if success is True else 0 if success is False else check_success(success),
-            latency_ms,
-            confidence,
-            predicted_label,
-            true_label,
-            key,
-            _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics),
-            "" if segment is None else segment_of(stream, segment),
-            phase,
-            assigned,
-            share,
-            0 if stream.slots is None else stream.slots.get(arm, 0),
-        ),
-    )
+    answered = 1 if success is True else 0 if success is False else check_success(success)
+    said = (request_id, arm, answered, latency_ms, confidence, predicted_label, true_label, key)
+    custom = _NO_CUSTOM if custom_metrics is None else check_custom(custom_metrics)
+    segment = "" if segment is None else segment_of(stream, segment)
+    slot = 0 if stream.slots is None else stream.slots.get(arm, 0)
+    return _new(Outcome, (*said, custom, segment, phase, assigned, share, slot))
 
 
 def checked_rows(kernel: Kernel, stream: Stream, rows: Any) -> list[Outcome]:
@@ -193,6 +174,12 @@ def required_label(value: Any) -> int:
     if label is None:
         raise InvalidInputError("true_label is None.", hint="Record a label once it is known.")
     return label
+
+
+def _checked_id(given: Any) -> str:
+    if type(given) is str and 0 < len(given) <= MAX_ID and given.isascii() and "\0" not in given:
+        return given
+    return check_request_id(given)
 
 
 def _label_row(row: Any) -> tuple[str, int]:
