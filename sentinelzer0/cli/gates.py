@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sentinelzer0.cli import values
 from sentinelzer0.domain.policies import GateResult, Policy, evaluate_gates
+from sentinelzer0.domain.registry import passed_kinds
 from sentinelzer0.errors import VersionNotFoundError
 
 if TYPE_CHECKING:
@@ -53,10 +54,6 @@ def evaluate(
         current = view.deployments.current(model, environment)
         serving = None if current is None else current.version
         incumbent = None if serving in (None, version) else view.versions.get(model, str(serving))
-        evidence = [
-            item.kind
-            for item in view.registry.evidence(model, version)
-            if item.passed and item.version_digest == candidate.digest
-        ]
+        evidence = passed_kinds(view.registry.evidence(model, version), candidate.digest)
         rules = policy or view.policies.in_force().policy()
     return evaluate_gates(rules, target, candidate, incumbent, evidence)

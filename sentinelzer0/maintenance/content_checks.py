@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
@@ -27,13 +28,16 @@ def living_versions(kernel: Kernel) -> list[Version]:
 
 
 def check_bytes(kernel: Kernel, versions: Sequence[Version], *, deep: bool) -> Check:
-    """Whether the bytes of every living version are there and, when ``deep``, have the SHA-256 on record."""
+    """Whether the bytes of every living version and piece of evidence are there and, when ``deep``, as on record."""
     problems = [problem for version in versions for problem in _byte_problems(kernel, version, deep=deep)]
+    with kernel.read() as view:
+        evidence = sorted(view.registry.evidence_digests())
+    problems += [problem for digest in evidence if (problem := _evidence_problem(kernel, digest, deep=deep))]
     size = sum(version.size for version in versions)
     how = "hashed" if deep else "present, not hashed"
-    return verdict(
-        "bytes", problems, f"{counted(len(versions), 'version')}, {counted(size, 'byte')}, {how}.", LOST_BYTES
-    )
+    files = f", {counted(len(evidence), 'file')} of evidence" if evidence else ""
+    fine = f"{counted(len(versions), 'version')}, {counted(size, 'byte')}{files}, {how}."
+    return verdict("bytes", problems, fine, LOST_BYTES)
 
 
 def check_views(kernel: Kernel, versions: Sequence[Version]) -> Check:
@@ -94,6 +98,17 @@ def metadata_problem(kernel: Kernel, version: Version) -> str:
     except (OSError, ValueError) as error:
         return f"{path.name} cannot be read: {error}"
     return "" if told == json.loads(json.dumps(immutable_facts(version))) else f"{path.name} was changed"
+
+
+def _evidence_problem(kernel: Kernel, digest: str, *, deep: bool) -> str:
+    path = kernel.blobs.path(digest)
+    if not path.is_file():
+        return f"evidence {digest[:12]}: bytes are missing"
+    if not deep:
+        return ""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return "" if found == digest else f"evidence {digest[:12]}: bytes have another SHA-256, {found[:12]}"
 
 
 def _byte_problems(kernel: Kernel, version: Version, *, deep: bool) -> list[str]:

@@ -13,6 +13,7 @@ from sentinelzer0.domain.assignment import HOLDOUT
 from sentinelzer0.domain.decisions import Action, Judgement
 from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
 from sentinelzer0.domain.outcomes import Evidence
+from sentinelzer0.domain.proofs import NO_BAND
 from sentinelzer0.domain.readings import by_segment, requests_by_arm
 from sentinelzer0.domain.traffic_split import SplitReading
 from sentinelzer0.mlops.ab_values import public_metrics
@@ -22,6 +23,8 @@ from sentinelzer0.stats import sample_ratio
 from sentinelzer0.stats.comparison import Comparison
 from sentinelzer0.stats.estimators import CustomMetric, Metric
 from sentinelzer0.stats.multiplicity import holm
+from sentinelzer0.stats.running import Running
+from sentinelzer0.stats.wording import winner_of
 
 
 class ABResults(dict[str, Any]):
@@ -165,14 +168,20 @@ def _comparisons(test: StoredTest, judgement: Judgement) -> dict[str, dict[str, 
     adjusted = holm(others)
     return {
         test.arms[letter]: {
-            name: _compared(test, found, adjusted.get((letter, name))) for name, found in of_arm.items()
+            name: _compared(test, found, adjusted.get((letter, name)), judgement.proofs.band(letter, name))
+            for name, found in of_arm.items()
         }
         for letter, of_arm in judgement.readings.comparisons.items()
     }
 
 
-def _compared(test: StoredTest, found: Comparison, p_adjusted: float | None) -> dict[str, Any]:
-    winner = found.winner
+def _compared(
+    test: StoredTest, found: Comparison, p_adjusted: float | None, band: Running = NO_BAND
+) -> dict[str, Any]:
+    """Return one comparison, its interval cut with those of the looks before."""
+    interval = found.interval if band.drifted else band.interval or found.interval
+    enough = min(found.samples_a, found.samples_b) >= found.min_samples
+    winner = winner_of(found.metric.direction, interval) if enough else None
     if isinstance(found.metric, CustomMetric) and found.metric.value != test.primary_metric:
         winner = None  # nobody said which way it improves
     return {
@@ -181,10 +190,11 @@ def _compared(test: StoredTest, found: Comparison, p_adjusted: float | None) -> 
         "difference": found.difference,
         "percent_change": found.percent_change,
         "winner": winner,
-        "interval": None if found.interval is None else list(found.interval),
+        "interval": None if interval is None else list(interval),
+        "interval_now": None if found.interval is None else list(found.interval),
         "alpha": found.alpha,
-        "p_value": found.p_value,
-        "p_adjusted": found.p_value if p_adjusted is None else p_adjusted,
+        "p_value": min(found.p_value, band.p_value),
+        "p_adjusted": min(found.p_value, band.p_value) if p_adjusted is None else p_adjusted,
         "lower": found.lower,
         "upper": found.upper,
         "p_better": found.p_better,

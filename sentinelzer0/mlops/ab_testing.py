@@ -179,7 +179,7 @@ class ABTestManager(ABTestTraffic):
             IllegalTransitionError: The test was not started; the refusal is on record.
         """
         label = (check_request_id(request_id), required_label(true_label))
-        return self._latching(test_id, *recording.label(self.kernel, self._streams.of(test_id), (label,)))
+        return self._labelled(test_id, (label,))
 
     def record_labels(self, test_id: str, rows: Iterable[Mapping[str, Any] | tuple[str, Any]]) -> Recorded:
         """Record many true labels in one transaction: all of them or, when one is not possible, none.
@@ -193,8 +193,7 @@ class ABTestManager(ABTestTraffic):
             ABTestNotFoundError: There is no such test.
             IllegalTransitionError: The test was not started; the refusal is on record.
         """
-        labels = checked_labels(rows)
-        return self._latching(test_id, *recording.label(self.kernel, self._streams.of(test_id), labels))
+        return self._labelled(test_id, checked_labels(rows))
 
     def recorder(self, test_id: str, **options: Any) -> Recorder:
         """Return a recorder that takes outcomes and labels of a test in a microsecond and writes them in batches.
@@ -277,6 +276,13 @@ class ABTestManager(ABTestTraffic):
         if self._endings.spent(test_id, recorded.counted):
             self._end_if_due(test_id, on_the_way=True)
         return recorded
+
+    def _labelled(self, test_id: str, labels: Sequence[tuple[str, int]]) -> Recorded:
+        """Record labels; those that come after the deadline are late."""
+        stream = self._streams.of(test_id)
+        if self._endings.past_deadline(test_id):
+            self._end_if_due(test_id, on_the_way=True)
+        return self._latching(test_id, *recording.label(self.kernel, stream, labels))
 
     def _end_if_due(self, test_id: str, *, on_the_way: bool) -> bool:
         """End a test by its own rules; on the way of a request, which is served whatever becomes of this.

@@ -330,3 +330,32 @@ def test_a_changed_version_does_not_profit(
         registry.approve_promotion(request, "ben")
     with kernel.read() as view:
         assert list(view.audit.of_subject("version:default/v2"))[-1].outcome is Outcome.REFUSED
+
+
+def test_a_lost_or_changed_verdict_is_found(kernel: Kernel, registry: ModelRegistry, manager: ABTestManager) -> None:
+    run(manager, BETTER)
+    (item,) = verdicts(kernel, "v2")
+    path = kernel.blobs.path(item.digest)
+
+    def said(*, deep: bool) -> str:
+        (check,) = [found for found in examine(kernel, deep=deep).checks if found.name == "bytes"]
+        return check.detail
+
+    assert "1 file of evidence, hashed" in said(deep=True)
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content.replace(b"promote", b"PROMOTE"))
+    assert "present, not hashed" in said(deep=False)
+    assert f"evidence {item.digest[:12]}: bytes have another SHA-256" in said(deep=True)
+    path.unlink()
+    assert f"evidence {item.digest[:12]}: bytes are missing" in said(deep=False)
+
+
+def test_an_older_pass_does_not_outweigh_a_newer_failure(
+    kernel: Kernel, registry: ModelRegistry, manager: ABTestManager
+) -> None:
+    demand(registry)
+    run(manager, BETTER)
+    assert gate_passes(kernel, "v2")
+    run(manager, WORSE)
+    assert not gate_passes(kernel, "v2")

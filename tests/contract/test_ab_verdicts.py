@@ -280,6 +280,20 @@ def test_the_deadline_carries_the_verdict_that_is_there_and_no_other(
     assert (results[equal]["decision"]["action"], manager.tests[equal].winner) == ("inconclusive", None)
 
 
+def test_labels_after_the_deadline_are_late(manager: ABTestManager, clock: FakeClock) -> None:
+    """They came when nobody had looked since: the test ends before they could count."""
+    test_id = started(manager, deadline=timedelta(hours=1))
+    rows = traffic(1200, {"v1": PLAIN, "v2": BETTER})
+    labels = {f"r{number}": row.pop("true_label") for number, row in enumerate(rows)}
+    record(manager, test_id, [row | {"request_id": f"r{number}"} for number, row in enumerate(rows)], batch=600)
+    clock.advance(hours=4)
+    done = manager.record_labels(test_id, list(labels.items()))
+    assert (done.labelled, done.late) == (0, 1200)
+    test = manager.tests[test_id]
+    assert (test.status, test.winner) == (TestStatus.COMPLETED, None)
+    assert manager.record_label(test_id, "r0", not labels["r0"]).late == 1
+
+
 def test_the_budget_counts_every_arm_and_invents_nothing(kernel: Kernel, manager: ABTestManager) -> None:
     test_id = started(manager, arms={"v1": 0.4, "v2": 0.3, "v3": 0.3}, max_samples=600)
     shares = {"v1": 0.4, "v2": 0.3, "v3": 0.3}
