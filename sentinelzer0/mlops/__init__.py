@@ -9,7 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentinelzer0.mlops.ab_testing import ABTest, ABTestManager, TestMetrics, TestStatus
+    from sentinelzer0.mlops.ab_testing import (
+        ABTest,
+        ABTestManager,
+        Assignment,
+        Guardrail,
+        Recorded,
+        Recorder,
+        TestMetrics,
+        TestStatus,
+    )
     from sentinelzer0.mlops.mlflow_integration import MLflowTracker
     from sentinelzer0.mlops.model_registry import (
         ApprovalRequest,
@@ -27,6 +36,8 @@ __all__ = [
     "ABTestManager",
     "ApprovalRequest",
     "ApprovalStatus",
+    "Assignment",
+    "Guardrail",
     "HealthCheck",
     "MLflowTracker",
     "ModelMetadata",
@@ -34,6 +45,8 @@ __all__ = [
     "ModelStage",
     "ModelVersion",
     "ModelVersionManager",
+    "Recorded",
+    "Recorder",
     "RegistryEntry",
     "RollbackEvent",
     "RollbackManager",
@@ -45,7 +58,10 @@ __all__ = [
 ]
 
 _NAMES_OF = {
-    "ab_testing": ("ABTest", "ABTestManager", "TestMetrics", "TestStatus"),
+    "ab_testing": (
+        *("ABTest", "ABTestManager", "Assignment", "Guardrail"),
+        *("Recorded", "Recorder", "TestMetrics", "TestStatus"),
+    ),
     "mlflow_integration": ("MLflowTracker",),
     "model_registry": ("ApprovalRequest", "ApprovalStatus", "ModelRegistry", "ModelStage", "RegistryEntry"),
     "rollback": ("HealthCheck", "RollbackEvent", "RollbackManager", "RollbackStrategy"),

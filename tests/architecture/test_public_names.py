@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PUBLIC = {
-    "ab_testing": {"ABTest", "ABTestManager", "TestMetrics", "TestStatus"},
+    "ab_testing": {
+        *("ABTest", "ABTestManager", "Assignment", "Guardrail"),
+        *("Recorded", "Recorder", "TestMetrics", "TestStatus"),
+    },
     "mlflow_integration": {"MLflowTracker"},
     "model_registry": {"ApprovalRequest", "ApprovalStatus", "ModelRegistry", "ModelStage", "RegistryEntry"},
     "rollback": {"HealthCheck", "RollbackEvent", "RollbackManager", "RollbackStrategy"},
