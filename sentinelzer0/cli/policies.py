@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +108,7 @@ def check(
                 workspace, version, target, model=session.model, environment=session.environment, policy=policy
             )
     data = {"valid": True, "name": policy.name, "digest": policy.digest, "gates": [item.to_dict() for item in held]}
-    session.emit(data, lambda: _checked(policy, held, version, target), names=[policy.name])
+    session.emit(data, lambda: _checked(policy, held, version, target, source), names=[policy.name])
     if not all(item.passed for item in held):
         raise typer.Exit(ExitCode.GATE)
 
@@ -184,10 +185,12 @@ def _history(page: list[InstalledPolicy], latest: int) -> list[Block]:
     return [Table((">revision", "policy", "since (UTC)", "by", "sha256", "why"), rows, wide=(5,))]
 
 
-def _checked(policy: Policy, held: list[GateResult], version: str | None, target: str) -> Iterator[Block]:
+def _checked(
+    policy: Policy, held: list[GateResult], version: str | None, target: str, source: str
+) -> Iterator[Block]:
     yield line(good("✓ "), name(policy.name), " is a valid policy", dim(f"  sha256 {values.short(policy.digest)}"))
     if version is not None:
         yield line(f"Gates for {version} to {target}:" if held else f"No gate guards {target}.")
         for item in held:
             yield line(values.gate(item.gate, passed=item.passed), f"  {item.detail}", indent=2)
-    yield next_command(f"sz0 policy set {policy.name if policy.name in SHIPPED else 'FILE'} --reason WHY")
+    yield next_command(f"sz0 policy set {shlex.quote(source)} --reason WHY")

@@ -156,7 +156,9 @@ def edited(test: StoredTest, settings: Mapping[str, object], now: datetime) -> S
     if test.status is not TestStatus.SETUP:
         raise ConflictError(
             f"The test {test.test_name!r} is {test.status}: {', '.join(sorted(settings)) or 'its design'} cannot change.",
-            hint="Only shares may: sentinelzer0 ab share. For another design create another test.",
+            hint="It has ended: for another design create another test."
+            if test.status.is_over
+            else "Only shares may: sentinelzer0 ab share. For another design create another test.",
         )
     _check_names(settings.keys() - {"salt"})
     before = settings_of(test)
@@ -187,6 +189,11 @@ def _arms(given: Mapping[str, Any], *, shadow: bool) -> tuple[dict[str, str], di
     check = check_identifier if given["deployment"] is not None else _check_name
     holdout = check_share(given["holdout"], "holdout")
     if given["arms"] is None:
+        if missing := [name for name in ("model_a", "model_b") if given[name] is None]:
+            raise InvalidInputError(
+                f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing.",
+                hint='Name the versions: model_a the control and model_b the challenger, or arms={"v1": 0.9, "v2": 0.1}.',
+            )
         pairs = [(given["model_a"], None), (given["model_b"], given["traffic_split"])]
     else:
         pairs = _listed(given)
@@ -309,7 +316,11 @@ def _deadline(given: object, now: datetime) -> tuple[datetime | None, float | No
                 f"deadline is {given} after the start.", hint="Pass a timedelta above 0, of ten years at most."
             )
         return None, given.total_seconds()
-    if not isinstance(given, datetime) or given.tzinfo is None:
+    if isinstance(given, datetime) and given.tzinfo is None:
+        raise InvalidInputError(
+            f"The deadline {given.isoformat()} has no time zone.", hint="Write datetime(2026, 3, 1, tzinfo=UTC)."
+        )
+    if not isinstance(given, datetime):
         raise InvalidInputError(
             f"deadline is {shown(given)}.",
             hint="Pass a datetime with a time zone, or a timedelta that begins with the start.",
@@ -337,7 +348,9 @@ def _check_environment(deployment: object) -> str:
 
 def _check_name(value: object, what: str) -> str:
     """Return one line of text; unlike a label it may hold a slash, as in "A/B of v2"."""
-    text = check_text(value, f"{what} name", required=True).strip()
+    text = check_text(value, f"{what} name").strip()
+    if not text:
+        raise InvalidNameError(f"The {what} name is empty.", hint=f"Use one line of 1 to {MAX_LABEL} characters.")
     if len(text) > MAX_LABEL or not text.isprintable():
         raise InvalidNameError(
             f"{text[:60]!r} cannot be a {what} name.", hint=f"Use one line of 1 to {MAX_LABEL} characters."

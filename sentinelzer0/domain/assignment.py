@@ -79,7 +79,8 @@ def assigner(
         terms: What the function answers for each arm.
 
     Returns:
-        The function; it raises InvalidInputError for a key that is neither text nor bytes nor a whole number.
+        The function; it raises InvalidInputError for a key that is neither text nor bytes nor a whole number, or
+        empty.
     """
     ordered = sorted((int(start), str(arm)) for start, _, arm in ranges)
     starts, answers = tuple(start << _SHIFT for start, _ in ordered), tuple(terms[arm] for _, arm in ordered)
@@ -92,6 +93,8 @@ def assigner(
                 key = key.encode() if kind is str else _key_bytes(key)  # type: ignore[union-attr]
             except UnicodeEncodeError:
                 raise _no_key(key) from None
+        if not key:
+            raise _no_key(key)
         return answers[bisect_right(starts, xxh3_64_intdigest(key, seed)) - 1]  # type: ignore[arg-type]
 
     return terms_of
@@ -165,7 +168,7 @@ def position_of(key: str | bytes | int, seed: int) -> int:
     """Return the position of a unit, 0 to ``POSITIONS - 1``.
 
     Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number.
+        InvalidInputError: A key that is neither text nor bytes nor a whole number, or empty.
     """
     return unit_hash(key, seed) >> _SHIFT
 
@@ -179,7 +182,7 @@ def unit_hash(key: str | bytes | int, seed: int) -> int:
     """Return XXH3-64 of a key, 0 to 2**64 - 1.
 
     Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number.
+        InvalidInputError: A key that is neither text nor bytes nor a whole number, or empty.
     """
     kind = type(key)
     if kind is not bytes:
@@ -187,6 +190,8 @@ def unit_hash(key: str | bytes | int, seed: int) -> int:
             key = key.encode() if kind is str else _key_bytes(key)  # type: ignore[union-attr]
         except UnicodeEncodeError:
             raise _no_key(key) from None
+    if not key:
+        raise _no_key(key)
     return xxh3_64_intdigest(key, seed)  # type: ignore[arg-type]
 
 
@@ -202,6 +207,11 @@ def _key_bytes(key: object) -> bytes:
 
 
 def _no_key(key: object) -> InvalidInputError:
+    if isinstance(key, str | bytes) and not key:
+        return InvalidInputError(
+            "The key is empty.",
+            hint="An empty key would put all such requests into one arm; leave the key out where there is none.",
+        )
     return InvalidInputError(
         f"{shown(key)} cannot be a key.", hint="Route by text, bytes or a whole number, for example the host."
     )

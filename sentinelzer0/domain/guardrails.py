@@ -4,9 +4,10 @@ This module decides what a guardrail may say. It performs no I/O. The laws:
 
 - A margin is how much worse a challenger may be: in the metric's own unit, or, when relative, as a share of the
   control's value. A guardrail is kept only when "worse by more than the margin" is disproven.
-- A ratio is a second limit, for events that can be counted: beyond either is harm.
+- A ratio is a second limit, for events that can be counted: beyond either is harm. Other metrics have none.
+- A metric between 0 and 1 cannot get worse by 1, so such a margin guards nothing and is refused.
 - Nobody who names no guardrails has none: the error rate and the mean latency are guarded, unless one of them is what
-  the test decides by.
+  the test decides by: that one is left out of the defaults.
 
 >>> [guardrail.metric for guardrail in parsed(None, "f1_score")], parsed((), "f1_score")
 (['error_rate', 'avg_latency_ms'], [])
@@ -27,6 +28,7 @@ from sentinelzer0.stats.estimators import AnyMetric, Metric, metric_named
 
 MAX_GUARDRAILS = 20
 _DEFAULT_MARGIN = 0.02
+_COUNTED = (Metric.ERROR_RATE, Metric.ACCURACY, Metric.RECALL, Metric.SLOW_RATE)
 _HINT = 'Write guardrails=["error_rate", {"metric": "avg_latency_ms", "margin": 0.2, "relative": True}].'
 
 
@@ -121,15 +123,34 @@ def _parsed(item: object) -> Guardrail:
         )
     return Guardrail(
         measured.value,
-        _number(raw.get("margin", usual.margin), 0.0, f"The margin of the guardrail {metric}"),
+        _margin(raw.get("margin", usual.margin), measured, relative=relative),
         relative,
-        _ratio(raw.get("ratio", usual.ratio if "margin" not in raw else None), metric),
+        _ratio(raw.get("ratio", usual.ratio if "margin" not in raw else None), measured),
         "" if isinstance(measured, Metric) else measured.direction.value,
     )
 
 
-def _ratio(value: object, metric: str) -> float | None:
-    return None if value is None else _number(value, 1.0, f"The ratio of the guardrail {metric}")
+def _margin(value: object, metric: AnyMetric, *, relative: bool) -> float:
+    margin = _number(value, 0.0, f"The margin of the guardrail {metric.value}")
+    bounded = isinstance(metric, Metric) and metric is not Metric.AVG_LATENCY_MS
+    if bounded and not relative and margin >= 1.0:
+        raise InvalidInputError(
+            f"The margin of the guardrail {metric.value} is {margin:g}, which nothing can exceed: "
+            "the metric lies between 0 and 1.",
+            hint="Write 0.02 for two percentage points, or relative=True for a share of the control's value.",
+        )
+    return margin
+
+
+def _ratio(value: object, metric: AnyMetric) -> float | None:
+    if value is None:
+        return None
+    if metric not in _COUNTED:
+        raise InvalidInputError(
+            f"The guardrail {metric.value} has a ratio, but no events that can be counted.",
+            hint=f"Give it a margin; a ratio is for {', '.join(_COUNTED)}.",
+        )
+    return _number(value, 1.0, f"The ratio of the guardrail {metric.value}")
 
 
 def _number(value: object, least: float, what: str) -> float:

@@ -74,7 +74,7 @@ def check_latency(value: Any) -> float:
         InvalidMetricError: Not a number, negative, NaN, or longer than eleven days.
     """
     if type(value) is not float:
-        value = _number(value, "latency_ms")
+        value = _number(value, "latency_ms", "Pass milliseconds as a number, for failures and timeouts too.")
     if 0.0 <= value <= MAX_LATENCY_MS:
         return value  # type: ignore[no-any-return]
     raise InvalidMetricError(f"latency_ms is {value}.", hint=f"Pass milliseconds from 0 to {MAX_LATENCY_MS:.0e}.")
@@ -89,7 +89,7 @@ def check_confidence(value: Any) -> float | None:
     if value is None:
         return None
     if type(value) is not float:
-        value = _number(value, "confidence")
+        value = _number(value, "confidence", "A confidence is a number from 0 to 1; leave it out where there is none.")
     if 0.0 <= value <= 1.0:
         return value  # type: ignore[no-any-return]
     raise InvalidMetricError(f"confidence is {value}.", hint="A confidence is a number from 0 to 1.")
@@ -125,7 +125,7 @@ def check_custom(values: Any) -> Mapping[str, float]:
     for name, value in values.items():
         if not isinstance(name, str) or not 0 < len(name) <= MAX_ID or "\0" in name or not _storable(name):
             raise InvalidMetricError(f"A custom metric is named {shown(name)}.", hint="Its name is text.")
-        number = _number(value, f"custom_metrics[{name!r}]")
+        number = _number(value, f"custom_metrics[{name!r}]", 'Write custom_metrics={"name": 1.0}.')
         if not -MAX_CUSTOM <= number <= MAX_CUSTOM:
             raise InvalidMetricError(
                 f"custom_metrics[{name!r}] is {number}.", hint="Leave a metric out when it could not be computed."
@@ -175,10 +175,10 @@ def check_revision(value: Any) -> int:
     return revision
 
 
-def _number(value: Any, what: str) -> float:
+def _number(value: Any, what: str, hint: str) -> float:
     number = real(value)
     if number is None:
-        raise InvalidMetricError(f"{what} is {shown(value)}, which is not a number.")
+        raise InvalidMetricError(f"{what} is {shown(value)}, which is not a number.", hint=hint)
     return number
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,8 @@ def stream_of(test: StoredTest) -> Stream:
         label_action=LABEL,
         missing=partial(not_found, test.test_id),
         phase=test.phase,
-        newest_phase=test.phase,
+        shares=_shares(test),
+        read_shares=lambda view: _shares(require_test(view, test.test_id)),
         cohort_s=test.label_window_s / COHORTS_PER_WINDOW,
         slo_ms=test.latency_slo_ms,
         segments=frozenset(test.segments),
@@ -66,6 +67,10 @@ def stream_of(test: StoredTest) -> Stream:
         held_out=_held_out(test) if test.holdout else None,
         look=look,
     )
+
+
+def _shares(test: StoredTest) -> list[Mapping[str, float]]:
+    return [phase["shares"] for phase in test.phases]
 
 
 def _held_out(test: StoredTest) -> Callable[[Any], bool]:

@@ -26,7 +26,7 @@ from sentinelzer0.domain.outcome_values import (
 from sentinelzer0.domain.outcomes import Outcome
 from sentinelzer0.errors import SentinelError
 from sentinelzer0.kernel import Kernel
-from sentinelzer0.mlops.outcome_places import Place, assigned_place, segment_of, unit_of
+from sentinelzer0.mlops.outcome_places import Place, assigned_place, check_told, segment_of, unit_of
 from sentinelzer0.mlops.outcome_recording import Stream
 from sentinelzer0.mlops.recorder_rows import RecorderRows
 
@@ -93,6 +93,10 @@ def _outcomes(
     if assignments := _said(columns, "assignment"):
         arms, *place, assigned_ids = zip(*_places(kernel, stream, versions, arms, assignments), strict=True)  # type: ignore[assignment]
     keys, segments, custom = (_said(columns, name) for name in ("key", "segment", "custom_metrics"))
+    if stream.held_out is not None:
+        unsaid = [None] * len(versions)
+        for key, assignment in zip(keys or unsaid, assignments or unsaid, strict=True):
+            check_told(stream, key, assignment)
     units = _units(keys) if keys else None
     if units and stream.held_out is not None:
         out = stream.held_out
@@ -147,7 +151,7 @@ def _request_ids(given: Sequence[Any], assigned: Iterable[Any], base: str) -> Se
 
 
 def _units(keys: Sequence[Any]) -> Sequence[str | None]:
-    if set(map(type, keys)) <= {str, _NONE} and _is_plain(keys if None not in keys else filter(None, keys)):
+    if set(map(type, keys)) <= {str, _NONE} and "" not in keys and _is_plain(keys if None not in keys else filter(None, keys)):
         return keys
     return [None if key is None else unit_of(key) for key in keys]
 

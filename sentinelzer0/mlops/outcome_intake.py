@@ -21,7 +21,7 @@ from sentinelzer0.domain.scalars import shown
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.outcome_columns import checked_columns
-from sentinelzer0.mlops.outcome_places import Place, assigned_place, segment_of, unit_of, unknown_arm
+from sentinelzer0.mlops.outcome_places import Place, assigned_place, check_told, segment_of, unit_of, unknown_arm
 from sentinelzer0.mlops.outcome_recording import Stream
 from sentinelzer0.mlops.recorder_rows import RecorderRows
 
@@ -94,6 +94,8 @@ def checked(
         arm, phase, assigned, share, assigned_id = assigned_place(
             kernel, stream, version, place, assignment, revision, share
         )
+    if stream.held_out is not None:
+        check_told(stream, key, assignment)
     if request_id is None:
         request_id = assigned_id or stream.fresh_id(kernel)
     request_id = _checked_id(request_id)

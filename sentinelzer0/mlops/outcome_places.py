@@ -12,6 +12,9 @@ from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.mlops.outcome_recording import Stream
 
+_ALWAYS = (CONTROL, HOLDOUT)
+_NAMES = ("revision", "share", "request_id", "version", "arm")
+
 
 class Place(NamedTuple):
     """Where an outcome counts, and how the last fields of :class:`Outcome` are filled.
@@ -37,7 +40,8 @@ def assigned_place(
     """Return where an outcome counts that says how it was assigned.
 
     Raises:
-        InvalidInputError: The assignment is of another version or arm, or of a revision that never was.
+        InvalidInputError: The assignment is of another version or arm, of a revision that never was, or of one in
+            which the arm had no traffic.
     """
     arm, request_id = place.arm, None
     if assignment is not None:
@@ -45,29 +49,47 @@ def assigned_place(
             raise InvalidInputError(
                 "An assignment and a revision or share are given.", hint="The assignment holds both: pass it alone."
             )
-        names = ("revision", "share", "request_id", "version", "arm")
-        if isinstance(assignment, Mapping):
-            said: list[Any] = [assignment.get(name) for name in names]
-        else:
-            said = [getattr(assignment, name, None) for name in names]
-        revision, share, request_id = said[:3]
-        arm = _arm_assigned(stream, version, arm, *said[3:])
-        if revision is None:
+        revision, share, request_id, *said = [_said(assignment, name) for name in _NAMES]
+        if revision is None or said[0] is None:
             raise InvalidInputError(f"The assignment is {shown(assignment)}.", hint="Pass what assign() returned.")
+        arm = _arm_assigned(stream, version, arm, *said)
     share = check_share(share)
     if revision is None:
         return Place(arm, place.phase, 0, share, request_id)
     number = check_revision(revision)
-    if number > stream.newest_phase:
-        with kernel.read() as view:
-            progress = view.streams.progress(stream.name)
-        stream.newest_phase = 0 if progress is None else progress.phase
-        if number > stream.newest_phase:
+    if number > len(stream.shares):
+        if stream.read_shares is not None:
+            with kernel.read() as view:
+                stream.shares = stream.read_shares(view)
+        if number > len(stream.shares):
             raise InvalidInputError(
-                f"There is no revision {number} of the shares of {stream.name}: the newest is {stream.newest_phase}.",
+                f"There is no revision {number} of the shares of {stream.name}: the newest is {len(stream.shares)}.",
                 hint="Pass the revision that assign() returned with the request.",
             )
+    # The control answers whatever the challengers leave, and in the shadow nobody has a share.
+    if stream.slots is None and arm not in _ALWAYS and stream.shares[number - 1].get(arm) == 0.0:
+        raise InvalidInputError(
+            f"{shown(version)} got no traffic in revision {number} of the shares, so this outcome cannot be of it.",
+            hint="Pass the revision that assign() returned with the request.",
+        )
     return Place(arm, number, 1, share, request_id)
+
+
+def check_told(stream: Stream, key: Any, assignment: Any) -> None:
+    """Refuse an outcome that does not say whether its unit is kept out of the test; needed where units are.
+
+    Raises:
+        InvalidInputError: There is neither a key nor an assignment with its arm.
+    """
+    if key is None and (assignment is None or _said(assignment, "arm") is None):
+        raise InvalidInputError(
+            f"The outcome says neither its key nor its assignment, but units are kept out of {stream.name}.",
+            hint="This test has a holdout: pass the key or the assignment.",
+        )
+
+
+def _said(assignment: Any, name: str) -> Any:
+    return assignment.get(name) if isinstance(assignment, Mapping) else getattr(assignment, name, None)
 
 
 def _arm_assigned(stream: Stream, version: Any, arm: str, assigned_version: Any, assigned_arm: Any) -> str:
@@ -109,10 +131,10 @@ def unit_of(key: Any) -> str:
     """Return the unit of a key, as text that any database keeps.
 
     Raises:
-        InvalidInputError: It is no key.
+        InvalidInputError: It is no key, or empty.
     """
-    if type(key) is not str or not key.isascii():
-        unit_hash(key, 0)
+    if type(key) is not str or not key or not key.isascii():
+        unit_hash(key, 0)  # refuses what is no key
         if isinstance(key, bytes):
             key = key.decode("utf-8", "backslashreplace")
         key = plain(key) if isinstance(key, str) else str(int(key))

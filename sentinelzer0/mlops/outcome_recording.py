@@ -27,9 +27,11 @@ class Recorded:
     Attributes:
         counted: Outcomes that now count.
         duplicates: Outcomes whose request had been recorded before; ignored.
-        labelled: Requests whose label now counts, or was replaced.
+        labelled: Requests whose label now counts, also in place of another.
         late: Outcomes or labels that came after the end of the test; kept beside the others, not counted.
         request_id: Of a single outcome or label: what a later label is joined by.
+        kept: Labels that are stored and change no count yet: their outcome did not come, or has no prediction.
+        relabelled: Labels that replaced another one.
     """
 
     counted: int = 0
@@ -37,6 +39,8 @@ class Recorded:
     labelled: int = 0
     late: int = 0
     request_id: str | None = None
+    kept: int = 0
+    relabelled: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -57,7 +61,8 @@ class Stream:
         label_action: What labelling is called there.
         missing: Makes the error for a stream that does not exist.
         phase: The phase in force when this was read.
-        newest_phase: The newest phase known to exist, to check assignments by.
+        shares: The shares by arm of every phase known so far, the first one first, to check assignments by.
+        read_shares: Reads them again; None when there are no phases.
         cohort_s: Length of a cohort in seconds, 0 for a single one.
         slo_ms: From how many milliseconds on an answer is slow, or None.
         segments: The names told apart, everything else is ``""``; None takes any name.
@@ -74,7 +79,8 @@ class Stream:
     label_action: str
     missing: Callable[[], SentinelError]
     phase: int = 0
-    newest_phase: int = 0
+    shares: Sequence[Mapping[str, float]] = ()
+    read_shares: Callable[[Reader], Sequence[Mapping[str, float]]] | None = None
     cohort_s: float = 0.0
     slo_ms: float | None = None
     segments: frozenset[str] | None = None
@@ -150,7 +156,8 @@ def label(kernel: Kernel, stream: Stream, labels: Sequence[tuple[str, int]]) -> 
     except IllegalTransitionError as refusal:
         raise kernel.refuse(SYSTEM, stream.label_action, (stream.subject,), refusal) from None
     only = labels[0][0] if len(labels) == 1 else None
-    return Recorded(labelled=joined.moved, late=len(labels) if late else 0, request_id=only), carries
+    said = Recorded(0, 0, joined.moved, len(labels) if late else 0, only, joined.kept, joined.relabelled)
+    return said, carries
 
 
 def _record(view: Reader, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[Recorded, bool]:
@@ -180,7 +187,8 @@ def _record(view: Reader, stream: Stream, outcomes: Sequence[Outcome]) -> tuple[
         progress = _advance(view, stream, -idle)
     carries = progress is not None and not late and _looked(view, stream, progress)
     counted, too_late = (0, len(fresh)) if late else (len(fresh), 0)
-    return Recorded(counted, joined.duplicates, labelled, too_late, only), carries
+    said = Recorded(counted, joined.duplicates, labelled, too_late, only, joined.kept, joined.relabelled)
+    return said, carries
 
 
 def _count(view: Reader, stream: Stream, outcomes: Sequence[Outcome], cohort: int) -> int:
@@ -216,7 +224,6 @@ def _advance(view: Reader, stream: Stream, more: int) -> Progress:
             hint=f"Start it: sentinelzer0 ab start {stream.name}",
         )
     stream.phase, stream.cohort_s, stream.slo_ms = progress.phase, progress.cohort_s, progress.slo_ms
-    stream.newest_phase = progress.phase
     return progress
 
 
@@ -235,6 +242,7 @@ class _Joined:
     moved: int = 0
     duplicates: int = 0
     relabelled: int = 0
+    kept: int = 0
     moves: dict[CellKey, Increment] = field(default_factory=dict)
     pairs: dict[PairKey, PairIncrement] = field(default_factory=dict)
 
@@ -253,7 +261,7 @@ class _Joined:
             new = None
             if mine is not None and mine.arm is not None:
                 if mine.arm != given.arm:
-                    raise _other_arm(given, mine.arm, number if len(outcomes) > 1 else None)
+                    raise _other_arm(self.stream, given, mine.arm, number if len(outcomes) > 1 else None)
                 self.duplicates += 1
             else:
                 new = given if given.true is not None else given._replace(true=known)
@@ -271,6 +279,7 @@ class _Joined:
         found = self.view.outcomes.find(self.stream.name, request_id)
         if not found:
             self.view.outcomes.add_label(self.stream.name, request_id, true, self.view.now, late=self.late)
+            self.kept += not self.late
             return
         known = next((answer.true for answer in found if answer.true is not None), None)
         if known != true:
@@ -300,6 +309,7 @@ class _Joined:
                 moved = True
                 _merge_label(self.moves.setdefault(answer.cell, Increment()), move)
         self.moved += moved
+        self.kept += not moved and before is None
         served = next((answer for answer in counted if answer.slot == 0), None)
         if served is None:
             return
@@ -342,10 +352,16 @@ def _merge_label(into: Increment, move: Increment) -> None:
     into.fn += move.fn
 
 
-def _other_arm(given: Outcome, arm: str, number: int | None) -> ConflictError:
+def _other_arm(stream: Stream, given: Outcome, arm: str, number: int | None) -> ConflictError:
     row = "Request" if number is None else f"Row {number}: request"
+    before, now = _arm_words(stream, arm), _arm_words(stream, given.arm)
     return ConflictError(
-        f"{row} {given.request_id!r} was recorded for arm {arm} before and cannot be one of arm {given.arm}; "
+        f"{row} {given.request_id!r} was recorded for {before} before and cannot be one of {now}; "
         "nothing was recorded.",
         hint="Use another request_id for another request.",
     )
+
+
+def _arm_words(stream: Stream, arm: str) -> str:
+    version = next((name for name, letter in stream.arms.items() if letter == arm), None)
+    return "the holdout" if version is None else arm if version == arm else f"{version} (arm {arm})"

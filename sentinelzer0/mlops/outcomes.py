@@ -169,9 +169,9 @@ class Outcomes:
                 :class:`Recorder`.
 
         Raises:
-            InvalidInputError: An option is not possible.
+            InvalidInputError: An option is unknown or not possible.
         """
-        return Recorder(partial(self.record_many, model=model), partial(self.labels, model=model), **options)
+        return Recorder.with_options(partial(self.record_many, model=model), partial(self.labels, model=model), options)
 
     def statistics(self, version: str, *, since: datetime | None = None, model: str = DEFAULT_MODEL) -> TestMetrics:
         """Return what a version showed in production.

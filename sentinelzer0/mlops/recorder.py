@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from sentinelzer0.errors import StorageUnavailableError
+from sentinelzer0.errors import InvalidInputError, StorageUnavailableError
 from sentinelzer0.mlops import recorder_exit
 from sentinelzer0.mlops.recorder_buffer import DROP, RecorderStats, checked_options
 from sentinelzer0.mlops.recorder_thread import RecorderThread, RefusedRow, Write
@@ -26,6 +26,9 @@ __all__ = ["FlushTimeoutError", "Recorder", "RecorderStats", "RefusedRow"]
 
 class FlushTimeoutError(StorageUnavailableError, TimeoutError):
     """The rows were not written in time; they stay in memory and are tried again unless the recorder was closed."""
+
+
+_OPTIONS = ("capacity", "batch", "max_delay_s", "on_full", "wait_s", "on_sigterm")
 
 
 class Recorder:
@@ -70,6 +73,19 @@ class Recorder:
         if on_sigterm:
             recorder_exit.listen()
         weakref.finalize(self, self._core.end, recorder_exit.FOREVER).atexit = False
+
+    @classmethod
+    def with_options(cls, record_rows: Write, record_labels: Write, options: Mapping[str, Any]) -> Self:
+        """Return a recorder with options by name.
+
+        Raises:
+            InvalidInputError: An option is unknown or not possible.
+        """
+        if unknown := [name for name in options if name not in _OPTIONS]:
+            raise InvalidInputError(
+                f"A recorder has no option {unknown[0]!r}.", hint=f"Its options: {', '.join(_OPTIONS)}."
+            )
+        return cls(record_rows, record_labels, **options)
 
     def record(
         self,
