@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
@@ -129,16 +131,31 @@ def settings_of(test: StoredTest) -> dict[str, Any]:
 
 
 def _looks(view: Reader, found: Judged) -> list[dict[str, Any]]:
-    """Return the looks at a test as JSON values, the last one as of now."""
-    test, events = found.test, found.measured.events
-    kept = [_kept(test, look) for look in view.ab_tests.looks.all(test.test_id) if look.events < events]
-    last = found.judgement.to_readings(test, found.measured)
-    return [*kept, {"events": events, "recorded_at": view.now.isoformat(), "decision": None, **last}]
+    """Return the looks at a test as JSON values, then what the statistics say now, or said at its end, if that is new.
+
+    Nothing here depends on when the report of an ended test is made.
+    """
+    test, measured = found.test, found.measured
+    kept = [_kept(test, look) for look in view.ab_tests.looks.all(test.test_id)]
+    readings = found.judgement.to_readings(test, measured)
+    if kept and _adds_nothing(kept[-1], measured.events, readings):
+        return kept
+    at = test.ended_at or view.now
+    if kept:
+        at = max(at, datetime.fromisoformat(kept[-1]["recorded_at"]))
+    last = {"events": measured.events, "recorded_at": at.isoformat(), "decision": None, "verdict": None, **readings}
+    return [*kept, last]
+
+
+def _adds_nothing(look: Mapping[str, Any], events: int, readings: Mapping[str, Any]) -> bool:
+    said: Mapping[str, Any] = json.loads(json.dumps(readings))  # as a kept look has gone through JSON
+    return bool(look["events"] == events and all(look.get(name) == value for name, value in said.items()))
 
 
 def _kept(test: StoredTest, look: Look) -> dict[str, Any]:
     readings = look.readings if "comparisons" in look.readings else readings_of(test, look.readings)
-    return {"events": look.events, "recorded_at": look.at.isoformat(), "decision": look.decision, **readings}
+    told = {"events": look.events, "recorded_at": look.at.isoformat(), "decision": look.decision, "verdict": None}
+    return {**told, **readings}
 
 
 def _audit(records: list[AuditRecord]) -> AuditFacts:

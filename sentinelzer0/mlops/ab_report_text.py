@@ -70,7 +70,8 @@ def markdown_report(report: ABReport) -> str:
         f"{_SIGNS[verdict.kind]} **{markdown(verdict.sentence)}**",
         markdown(verdict.detail),
     ]
-    parts += [_table(tables.comparison_table(report, version)) for version in report.challengers]
+    for version in report.challengers:
+        parts += [_table(tables.comparison_table(report, version)), markdown(tables.missing_text(report, version))]
     if report.guardrails:
         parts.append(_table(tables.guardrail_table(report)))
     parts += _traffic(report)

@@ -155,10 +155,12 @@ def _points(report: ABReport, version: str, metric: str) -> tuple[IntervalPoint,
         x = _x(report, look)
         if found is None or x is None or found["difference"] is None or found["interval"] is None:
             continue
-        low, high = found["interval"]
+        words = report.words(metric)
+        low, high = words.possible(found["interval"])
         if low is None or high is None:
             continue
-        band = None if found.get("low") is None or found.get("high") is None else (found["low"], found["high"])
+        lower, upper = words.possible((found.get("low"), found.get("high")))
+        band = None if lower is None or upper is None else (lower, upper)
         samples = min(found["samples_a"], found["samples_b"])
         points.append(IntervalPoint(x, found["difference"], low, high, samples, band))
     return tuple(points)
@@ -191,11 +193,13 @@ def _threshold(
 
 
 def _verdict(report: ABReport, version: str) -> Finding | None:
-    """Return the mark of the verdict, at the first look that decided."""
+    """Return the mark of the verdict, at the look that decided."""
     decision = report.decision
     if not decision.get("latched"):
         return None
-    x = report.x_of(decision.get("reached_at"), decision.get("events"))
+    look = next((look for look in report.looks if look["decision"] == decision["action"]), None)
+    reached = report.x_of(decision.get("reached_at"), decision.get("events"))
+    x = reached if look is None else _x(report, look)
     if x is None:
         return None
     words, tone = verdict_words(decision, report.control, version)

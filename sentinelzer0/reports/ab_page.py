@@ -15,7 +15,7 @@ from sentinelzer0.reports.ab_charts import (
     ramp_marks,
     traffic_chart,
 )
-from sentinelzer0.reports.ab_values import ABReport, metric_order
+from sentinelzer0.reports.ab_values import ABReport, metric_order, metrics_without_data
 from sentinelzer0.reports.chart_values import MAX_SERIES, ComparisonChart, EventTimeline, Mark, MetricRow, Unit
 from sentinelzer0.reports.formats import moment
 from sentinelzer0.reports.page_values import (
@@ -157,12 +157,16 @@ def _guardrails(report: ABReport) -> list[Block]:
 def _others(report: ABReport) -> list[Block]:
     watched = {str(guardrail["metric"]) for guardrail in report.guardrails}
     metrics = [metric for metric in metric_order(report) if metric != report.primary and metric not in watched]
-    compared: list[Block] = [tables.comparison_table(report, version) for version in report.challengers]
-    return [*_panels(report, metrics), *compared]
+    blocks = _panels(report, metrics)
+    for version in report.challengers:
+        blocks.append(tables.comparison_table(report, version))
+        missing = tables.missing_text(report, version)
+        blocks += [Paragraph(missing)] if missing else []
+    return blocks
 
 
 def _panels(report: ABReport, metrics: list[str]) -> list[Block]:
-    """Return small multiples, and a sentence about metrics that have too few looks for one."""
+    """Return small multiples, and a sentence about metrics that have data but too few looks for one."""
     marks: tuple[Mark, ...] = ramp_marks(report)
     charts = []
     missing = []
@@ -170,7 +174,7 @@ def _panels(report: ABReport, metrics: list[str]) -> list[Block]:
         found = [interval_chart(report, version, metric, marks) for version in report.challengers]
         drawn = [chart for chart in found if chart is not None]
         charts += drawn
-        if not drawn:
+        if not drawn and any(metric not in metrics_without_data(of_arm) for of_arm in report.comparisons.values()):
             missing.append(report.words(metric).name)
     blocks: list[Block] = [Panels(tuple(charts))] if charts else []
     if missing:
@@ -188,8 +192,9 @@ def _metric_chart(report: ABReport) -> ComparisonChart | None:
         found = [report.comparisons[version].get(metric, {}) for version in report.challengers]
         base = next((one["model_a"] for one in found if one.get("model_a") is not None), None)
         values = (base, *(one.get("model_b") for one in found))
-        rows.append(MetricRow(words.name, values, words.unit, words.higher_is_better))
-    return ComparisonChart("Every metric, relative to the control", versions, tuple(rows))
+        if any(value is not None for value in values):
+            rows.append(MetricRow(words.name, values, words.unit, words.higher_is_better))
+    return ComparisonChart("Every metric, relative to the control", versions, tuple(rows)) if rows else None
 
 
 def _traffic(report: ABReport) -> list[Block]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sentinelzer0.reports.ab_tables import compared_state, interval_text
-from sentinelzer0.reports.ab_values import STATES, MetricWords, margin_of, metric_words
+from sentinelzer0.reports.ab_values import STATES, MetricWords, margin_of, metric_words, metrics_without_data, no_data
 from sentinelzer0.reports.canvas import line
 from sentinelzer0.reports.chart_values import Tone
 from sentinelzer0.reports.formats import cell, number, symbol
@@ -34,8 +34,10 @@ def html_summary(results: Mapping[str, Any]) -> str:
         _row(results, str(version), metric, found, many=many)
         for version, compared in several.items()
         for metric, found in sorted(compared.items(), key=lambda item: item[0] != primary)
+        if metric not in metrics_without_data(compared, primary)
     ]
-    numbers = (str(results["model_a"]), "challenger", "difference", "at every look between")
+    # The control's column is called by its version, and so is the challenger's where there is but one.
+    numbers = (str(results["model_a"]), "challenger" if many else next(iter(several)), "difference")
     table = el(
         "table",
         el("caption", f"{results['test_name']} ({results['status']})"),
@@ -44,7 +46,8 @@ def html_summary(results: Mapping[str, Any]) -> str:
     )
     content = (
         el("p", el("span", f"{symbol(tone)} " if symbol(tone) else "", class_=str(tone)), el("strong", sentence)),
-        el("div", table, class_="scroll", tabindex=0, role="region", aria_label=str(results["test_name"])),
+        el("div", table, class_="scroll", tabindex=0, role="group", aria_label=str(results["test_name"])),
+        _missing(several, primary),
         _remarks(results),
     )
     return str(el("div", stylesheet(css()), content, class_="sz0 fragment"))
@@ -53,9 +56,9 @@ def html_summary(results: Mapping[str, Any]) -> str:
 def interval_bar(words: MetricWords, found: Mapping[str, Any], margin: float | None) -> Markup | None:
     """Draw an interval as a bar about zero, with its margin; None where there is no interval."""
     interval, value = found.get("interval"), found.get("difference")
-    if not interval or value is None or interval[0] is None or interval[1] is None:
+    low, high = words.possible(interval)
+    if value is None or low is None or high is None:
         return None
-    low, high = interval
     reach = 1.08 * max(abs(x) for x in (low, high, value, margin or 0.0)) or 1.0
     middle, half = _HEIGHT / 2, _WIDTH / 2
 
@@ -90,7 +93,7 @@ def interval_bar(words: MetricWords, found: Mapping[str, Any], margin: float | N
 
 def _heads(numbers: Sequence[str]) -> list[Markup]:
     right = [el("th", head, scope="col", class_="num") for head in numbers]
-    others = [el("th", head, scope="col") for head in ("metric", "about zero", "so far")]
+    others = [el("th", head, scope="col") for head in ("metric", "at every look between", "so far")]
     return [others[0], *right, *others[1:]]
 
 
@@ -108,18 +111,26 @@ def _row(results: Mapping[str, Any], version: str, metric: str, found: Mapping[s
         state = compared_state(words, found)
         said = el("span", cell(state), class_=str(state.tone))
     values = [_written(found.get(arm), words) for arm in ("model_a", "model_b")]
-    numbers = [*values, words.signed(found.get("difference")), interval_text(words, found.get("interval"))]
+    numbers = [*values, words.signed(found.get("difference"))]
     return el(
         "tr",
         el("th", f"{words.name}, {version}" if many else words.name, scope="row"),
         [el("td", text, class_="num") for text in numbers],
-        el("td", interval_bar(words, found, margin)),
+        el("td", interval_bar(words, found, margin), el("div", interval_text(words, found.get("interval")))),
         el("td", said),
     )
 
 
 def _written(value: float | None, words: MetricWords) -> str:
     return "\N{EN DASH}" if value is None else number(value, words.unit)
+
+
+def _missing(several: Mapping[str, Mapping[str, Any]], primary: str) -> list[Markup]:
+    """Return a line for every challenger whose row of a metric is left out for want of data."""
+    empty = {version: metrics_without_data(compared, primary) for version, compared in several.items()}
+    said = {version: no_data(metrics) for version, metrics in empty.items() if metrics}
+    many = len(several) > 1
+    return [el("p", f"{version}: {words}" if many else words, class_="muted") for version, words in said.items()]
 
 
 def _remarks(results: Mapping[str, Any]) -> list[Markup]:

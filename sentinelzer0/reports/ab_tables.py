@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sentinelzer0.reports.ab_values import STATES, ABReport, MetricWords, metric_order
+from sentinelzer0.reports.ab_values import STATES, ABReport, MetricWords, metric_order, metrics_without_data, no_data
 from sentinelzer0.reports.chart_values import Tone, Unit
 from sentinelzer0.reports.formats import DASH, NBSP, brief, number, span
 from sentinelzer0.reports.page_values import Cell, Column, State, Table
@@ -50,13 +50,14 @@ _SETTINGS = {
 
 
 def comparison_table(report: ABReport, version: str) -> Table:
-    """Return every metric of a challenger and the control, with always-valid intervals."""
+    """Return every metric of a challenger and the control that has data, with always-valid intervals."""
     compared = report.comparisons[version]
-    rows = []
-    for metric in metric_order(report):
-        found = compared.get(metric)
-        if found is not None:
-            rows.append(_compared_row(report, metric, found))
+    empty = metrics_without_data(compared, report.primary)
+    rows = [
+        _compared_row(report, metric, compared[metric])
+        for metric in metric_order(report)
+        if metric in compared and metric not in empty
+    ]
     columns = (
         Column("Metric"),
         Column("So far"),
@@ -71,11 +72,18 @@ def comparison_table(report: ABReport, version: str) -> Table:
     return Table(f"{version} against {report.control}, every metric", columns, tuple(rows))
 
 
+def missing_text(report: ABReport, version: str) -> str:
+    """Say which metrics the table of a challenger leaves out for want of data; empty for none."""
+    empty = metrics_without_data(report.comparisons[version], report.primary)
+    return no_data([metric for metric in metric_order(report) if metric in empty], report.settings) if empty else ""
+
+
 def interval_text(words: MetricWords, interval: Sequence[float | None] | None) -> str:
-    """Write an interval of differences; a dash where there is none."""
-    if interval is None or interval[0] is None or interval[1] is None:
+    """Write an interval of differences, as far as they are possible; a dash where there is none."""
+    first, last = words.possible(interval)
+    if first is None or last is None:
         return DASH
-    low, high = words.signed(interval[0]), words.signed(interval[1])
+    low, high = words.signed(first), words.signed(last)
     bare, space, unit = low.partition(NBSP)
     return f"{bare if space and high.endswith(space + unit) else low} to {high}"
 
@@ -105,7 +113,7 @@ def guardrail_table(report: ABReport) -> Table:
         Column("Margin", _RIGHT),
         Column("Worse by", _RIGHT),
         Column("At every look between", _RIGHT),
-        Column("Why"),
+        Column("Why", wordy=True),
     )
     return Table("No worse than the margin; where it is relative, in % of the control's value", columns, rows)
 
@@ -249,7 +257,7 @@ def fixed_table(report: ABReport) -> Table | None:
         Column("Statistic", _RIGHT),
         Column("p-value, for one look only", _RIGHT),
         Column("Interval, for one look only", _RIGHT),
-        Column("Note"),
+        Column("Note", wordy=True),
     )
     return Table("Fixed-horizon answers", columns, tuple(rows)) if rows else None
 

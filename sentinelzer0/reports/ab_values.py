@@ -49,6 +49,11 @@ class MetricWords:
         """Write a difference; a dash for None."""
         return "\N{EN DASH}" if value is None else number(value, self.difference, signed=True)
 
+    def possible(self, limits: Sequence[float | None] | None) -> tuple[float | None, float | None]:
+        """Cut an interval of differences to what a difference can be: rates and shares differ by -1 to 1."""
+        low, high = (None, None) if limits is None else limits
+        return (low, high) if self.difference is not Unit.POINTS else (_cut(low), _cut(high))
+
     def judged(self, difference: float) -> str:
         """Return ``better`` or ``worse``, or ``higher`` or ``lower`` where neither is good."""
         if self.higher_is_better is None:
@@ -176,6 +181,17 @@ def metric_order(report: ABReport) -> list[str]:
     return [metric for metric in dict.fromkeys(ordered) if metric in compared]
 
 
+def metrics_without_data(compared: Mapping[str, Mapping[str, Any]], *kept: str) -> list[str]:
+    """Return the metrics that neither arm has a value of; those to be ``kept`` are never among them."""
+    empty = (None, None)
+    return [m for m, found in compared.items() if (found["model_a"], found["model_b"]) == empty and m not in kept]
+
+
+def no_data(metrics: Sequence[str], settings: Mapping[str, Any] | None = None) -> str:
+    """Say which metrics have no data."""
+    return f"No data: {', '.join(metric_words(metric, settings).name for metric in metrics)}."
+
+
 def margin_of(
     guardrail: Mapping[str, Any], control_value: float | None, *, higher_is_better: bool | None
 ) -> float | None:
@@ -186,6 +202,10 @@ def margin_of(
             return None
         size *= abs(control_value)
     return -size if higher_is_better else size
+
+
+def _cut(limit: float | None) -> float | None:
+    return None if limit is None else min(max(limit, -1.0), 1.0)
 
 
 def _direction(metric: str, settings: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,6 @@ from sentinelzer0.reports.interval_words import counted
 from sentinelzer0.reports.lane_chart import lane_extent, lane_figure, lane_room
 from sentinelzer0.reports.line_chart import line_extent, line_figure, line_room
 from sentinelzer0.reports.page_values import Alignable, Aligned, Panels
-from sentinelzer0.reports.scales import plain
 
 
 def draw_alignable(chart: Alignable, context: Context) -> Markup:
@@ -72,8 +71,7 @@ def _domain(charts: tuple[Alignable, ...]) -> tuple[float, float] | None:
     extents = [extent for chart in charts if (extent := _extent(chart)) is not None]
     if not extents:
         return None
-    marks = [plain(mark.x) for chart in charts for mark in chart.marks]
-    return min([*marks, *(low for low, _ in extents)]), max([*marks, *(high for _, high in extents)])
+    return min(low for low, _ in extents), max(high for _, high in extents)
 
 
 def _extent(chart: Alignable) -> tuple[float, float] | None:

@@ -166,7 +166,7 @@ def table(
     tall: bool = False,
     visible_caption: bool = True,
 ) -> Markup:
-    """Write a table in a region that scrolls by itself and can be reached by keyboard."""
+    """Write a table in a group that scrolls by itself and can be reached by keyboard; a page has too many for landmarks."""
     head = [el("th", column.label, scope="col", class_=_align(column)) for column in columns]
     body = [
         el(
@@ -185,7 +185,7 @@ def table(
         el("tbody", body),
     )
     return el(
-        "div", grid, class_="scroll tall" if tall else "scroll", tabindex=0, role="region", aria_label=caption_text
+        "div", grid, class_="scroll tall" if tall else "scroll", tabindex=0, role="group", aria_label=caption_text
     )
 
 
@@ -217,7 +217,9 @@ def _cell(value: Cell, column: Column, *, first: bool) -> Markup:
 
 
 def _align(column: Column) -> str | None:
-    return None if column.unit is None else "num"
+    if column.unit is not None:
+        return "num"
+    return "wordy" if column.wordy else None
 
 
 def _spread_rows(rows: tuple[tuple[X | str | float | None, ...], ...]) -> list[tuple[X | str | float | None, ...]]:

@@ -57,7 +57,8 @@ def interval_figure(chart: IntervalChart, context: Context) -> Markup:
 
 def interval_extent(chart: IntervalChart) -> tuple[float, float] | None:
     """Return the x domain the chart needs; None without points."""
-    return x_domain([p.x for p in chart.points]) if chart.points else None
+    found = () if chart.finding is None else (chart.finding.x,)
+    return x_domain([p.x for p in chart.points], (*found, *(mark.x for mark in chart.marks))) if chart.points else None
 
 
 def interval_room(chart: IntervalChart, canvas: Canvas) -> Room:
@@ -71,11 +72,11 @@ def interval_room(chart: IntervalChart, canvas: Canvas) -> Room:
 
 
 def _picture(chart: IntervalChart, band: RunningBand, canvas: Canvas, prefix: str, frame: Frame) -> Picture:
-    points = chart.points
-    if not points:
+    points, extent = chart.points, interval_extent(chart)
+    if extent is None:
         return Picture(60, text(0, 30, "No looks yet."))
     xs = [plain(p.x) for p in points]
-    low_x, high_x = frame.x_extent(x_domain([p.x for p in points]))
+    low_x, high_x = frame.x_extent(extent)
     (low_y, high_y), y_ticks = _y_ticks(chart, band, canvas)
     left, right = frame.edges(canvas, interval_room(chart, canvas))
     x = Scale(low_x, high_x, left, right)

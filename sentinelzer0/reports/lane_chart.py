@@ -47,7 +47,7 @@ def lane_figure(chart: LaneChart, context: Context) -> Markup:
 def lane_extent(chart: LaneChart) -> tuple[float, float] | None:
     """Return the x domain the chart needs; None without states."""
     starts = sorted((x for lane in chart.lanes for x, _, _ in lane.states), key=plain)
-    return x_domain([starts[0], chart.end]) if starts else None
+    return x_domain([starts[0], chart.end], [mark.x for mark in chart.marks]) if starts else None
 
 
 def _first(chart: LaneChart) -> X:

@@ -56,7 +56,7 @@ def line_figure(chart: LineChart, context: Context) -> Markup:
 def line_extent(chart: LineChart) -> tuple[float, float] | None:
     """Return the x domain the chart needs; None without points."""
     xs: list[X] = sorted((x for s in chart.series for x, _ in s.points), key=plain)
-    return x_domain(xs) if xs else None
+    return x_domain(xs, [mark.x for mark in chart.marks]) if xs else None
 
 
 def line_room(chart: LineChart, canvas: Canvas) -> Room:
@@ -110,7 +110,7 @@ def _picture(chart: LineChart, canvas: Canvas, prefix: str, frame: Frame) -> Pic
     values = [y for s in chart.series for _, y in s.points if y is not None]
     if not values:
         return Picture(60, text(0, 30, "No data yet."))
-    low_x, high_x = frame.x_extent(x_domain(xs))
+    low_x, high_x = frame.x_extent(x_domain(xs, [mark.x for mark in chart.marks]))
     low_y, high_y = _y_domain(chart, values)
     y_ticks = _y_ticks(chart, canvas, low_y, high_y)
     ends = _last_values(chart)

@@ -99,11 +99,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Numbers are right-aligned and written in ``unit``; ``code`` shows text in monospace."""
+    """Numbers are right-aligned and written in ``unit``; ``code`` is monospaced; ``wordy`` columns hold sentences."""
 
     label: str
     unit: Unit | None = None  # None: text, left-aligned
     code: bool = False
+    wordy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,12 +64,13 @@ margin:1rem 0;overflow:hidden}
 .sz0 .facts .note{color:var(--muted);display:block;font-size:.85rem;font-weight:400}
 .sz0 .scroll{overflow-x:auto}
 .sz0 .scroll.tall{max-height:22rem;overflow-y:auto}
-.sz0 table{border-collapse:collapse;font-size:.925rem;line-height:1.4;min-width:100%;overflow-wrap:normal}
+.sz0 table{border-collapse:collapse;color:inherit;font-size:.925rem;font-variant-numeric:inherit;line-height:1.4;min-width:100%;overflow-wrap:normal}
 .sz0 caption{color:var(--text);font-weight:650;padding:0 0 .5rem;text-align:left}
-.sz0 th,.sz0 td{border-bottom:1px solid var(--line);padding:.45rem .75rem;text-align:left;vertical-align:top}
+.sz0 th,.sz0 td{border-bottom:1px solid var(--line);color:var(--text);padding:.45rem .75rem;text-align:left;vertical-align:top}
 .sz0 thead th{color:var(--muted);font-size:.85rem;font-weight:600;border-bottom:1px solid var(--axis)}
 .sz0 tbody th{font-weight:600}
 .sz0 tbody tr:last-child>*{border-bottom:0}
+.sz0 td.wordy{min-width:18rem}
 .sz0 td.num,.sz0 th.num{text-align:right;white-space:nowrap}
 .sz0 .box{background:var(--surface);border:1px solid var(--line);border-radius:8px;margin:1rem 0;padding:1rem 1.15rem}
 """
