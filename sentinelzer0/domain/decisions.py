@@ -4,12 +4,14 @@ This module decides. It performs no I/O. The laws:
 
 - ``promote``: the primary metric proves a challenger better and every guardrail is proven to be kept.
 - ``keep``: the primary metric proves every challenger worse than the control, or not better by the effect that was
-  asked for. Only proof of worse names the control as winner.
+  asked for, which goes before being better at all. Only proof of worse names the control as winner.
 - ``stop_guardrail``: a guardrail is proven to be violated by every challenger that is left; harm goes before gain.
-- ``invalid``: the traffic did not reach the arms as it was meant to; no verdict can be trusted.
+- ``invalid``: the traffic did not reach the arms as it was meant to; no verdict can be trusted. It blocks for as long
+  as that is so, and is final when the test ends so: services that write their arm's outcomes in batches of their own
+  make it look broken for a while.
 - ``inconclusive``: everything else. Ending a test does not change that.
 - What was once proven stays proven: limits are cut with those of earlier looks, which a confidence sequence allows.
-- The first decision other than ``inconclusive`` is latched. If the effect leaves its interval later, that is said.
+- The first decision that is neither ``inconclusive`` nor ``invalid`` is latched. If the effect leaves its interval later, that is said.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from enum import StrEnum
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import StoredTest
+from sentinelzer0.domain.cautions import cautions, named, waiting_labels
 from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
 from sentinelzer0.domain.outcomes import Evidence
 from sentinelzer0.domain.proofs import Proofs, after, as_proven
@@ -63,8 +66,8 @@ class Decision:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is latched."""
-        return self.action is not Action.INCONCLUSIVE
+        """Whether it is latched at once: all but what more traffic may still change."""
+        return self.action not in (Action.INCONCLUSIVE, Action.INVALID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,22 @@ def judge(test: StoredTest, evidence: Evidence, proofs: Proofs) -> Judgement:
     now = read(test, evidence)
     proven = after(now, proofs)
     readings = as_proven(now, proven)
-    latched = decision_of(test.verdict)
-    decision = latched if latched is not None else _decide(test, readings, proven)
+    decision = decision_of(test.verdict) or _in_words(test, evidence, _decide(test, readings, proven))
     return Judgement(readings, proven, decision, _drift(test, now, proven, decision))
+
+
+def _in_words(test: StoredTest, evidence: Evidence, found: Decision) -> Decision:
+    """Return a decision that speaks of versions, waits for labels aloud, and carries the cautions along."""
+    sentence, doubts = found.sentence, cautions(test, evidence)
+    if test.status.is_over and found.action is not Action.INCONCLUSIVE:
+        # It ended without a verdict, and nothing that comes later makes one.
+        why = "the evidence carried no verdict when the test ended"
+        return Decision(Action.INCONCLUSIVE, None, found.arm, why, (f"{why[0].upper()}{why[1:]}.", *doubts))
+    waiting = waiting_labels(test, evidence)
+    if found.action is Action.INCONCLUSIVE and waiting and sentence.startswith(("no data", "too early")):
+        sentence = f"{waiting:,} labels wait until their window of {test.label_window_s:g} s has passed"
+    reasons = tuple(named(test, reason) for reason in found.reasons)
+    return replace(found, sentence=named(test, sentence), reasons=(*reasons, *doubts))
 
 
 def decision_of(verdict: Mapping[str, Any]) -> Decision | None:
@@ -141,7 +157,7 @@ def decision_of(verdict: Mapping[str, Any]) -> Decision | None:
 
 
 def verdict_of(
-    test: StoredTest, judgement: Judgement, at: datetime, *, events: int, requests: int
+    test: StoredTest, judgement: Judgement, at: datetime, *, events: int, requests: int, ending: bool = False
 ) -> dict[str, Any] | None:
     """Return the verdict to be latched as JSON values, or None when there is nothing to latch.
 
@@ -151,9 +167,11 @@ def verdict_of(
         at: When it said so.
         events: Outcomes and labels it was based on.
         requests: Outcomes among them.
+        ending: The test ends now, so that what blocks a verdict is one.
     """
     decision = judgement.decision
-    if test.verdict or not decision.is_final:
+    blocked = ending and decision.action is Action.INVALID
+    if test.verdict or not (decision.is_final or blocked):
         return None
     primary = judgement.readings.comparisons[decision.arm][test.primary_metric]
     band = judgement.proofs.band(decision.arm, test.primary_metric)
@@ -192,8 +210,7 @@ def latched(test: StoredTest, verdict: Mapping[str, Any]) -> StoredTest:
 
 
 def _decide(test: StoredTest, readings: Readings, proofs: Proofs) -> Decision:
-    names, arms = test.arms, challengers(test)
-    control = names[CONTROL]
+    arms = challengers(test)
     if not readings.split.ok:
         what = f"Do not trust this test: {_lower(readings.split.reason)}"
         return Decision(Action.INVALID, None, arms[0], what, (readings.split.reason,), 1.0 - readings.split.p_value)
@@ -202,7 +219,7 @@ def _decide(test: StoredTest, readings: Readings, proofs: Proofs) -> Decision:
     if not left:
         worst = harmful[arms[0]]
         reasons = tuple(harmful[letter].reason for letter in arms)
-        what = f"Stop {names[arms[0]] if len(arms) == 1 else 'the challengers'} and keep {control}: {worst.reason}"
+        what = f"Stop {arms[0] if len(arms) == 1 else 'the challengers'} and keep {CONTROL}: {worst.reason}"
         return Decision(Action.STOP_GUARDRAIL, CONTROL, arms[0], what, reasons, 1.0 - worst.p_harm)
     sides = {letter: _side(test, readings.comparisons[letter][test.primary_metric], proofs, letter) for letter in left}
     better = [letter for letter in left if sides[letter] == "better"]
@@ -223,16 +240,18 @@ def _decide(test: StoredTest, readings: Readings, proofs: Proofs) -> Decision:
 def _side(test: StoredTest, primary: Comparison, proofs: Proofs, letter: str) -> str:
     """Return what all looks together prove about a challenger: better, worse, futile or nothing."""
     band = proofs.band(letter, test.primary_metric)
-    if band.interval is None or min(primary.samples_a, primary.samples_b) < primary.min_samples:
+    if band.drifted or band.interval is None or primary.difference is None:
         return ""
-    low, high = band.interval
+    if min(primary.samples_a, primary.samples_b) < primary.min_samples:
+        return ""
+    (low, high), gap = band.interval, primary.difference
     if primary.metric.direction is Direction.LOWER:
-        low, high = -high, -low
-    if low > 0.0:
-        return "better"
+        low, high, gap = -high, -low, -gap
     if high < 0.0:
-        return "worse"
-    return "futile" if test.minimum_effect is not None and high < test.minimum_effect else ""
+        return "worse" if gap < 0.0 else ""
+    if test.minimum_effect is not None and high < test.minimum_effect:
+        return "futile"
+    return "better" if low > 0.0 < gap else ""
 
 
 def _promotion(test: StoredTest, readings: Readings, proofs: Proofs, ready: list[str]) -> Decision:
@@ -244,25 +263,25 @@ def _promotion(test: StoredTest, readings: Readings, proofs: Proofs, ready: list
     primary = readings.comparisons[best][test.primary_metric]
     reason = _said(test, best, primary, proofs)
     kept = [g.reason for g in readings.guardrails if g.arm == best]
-    what = f"Promote {test.arms[best]}, which{_without_subject(reason)}"
+    what = f"Promote {best}, which{_without_subject(reason)}"
     p = proofs.band(best, test.primary_metric).p_value
     return Decision(Action.PROMOTE, best, best, what, (reason, *kept), 1.0 - p)
 
 
 def _keeping(test: StoredTest, readings: Readings, proofs: Proofs, left: list[str]) -> Decision:
     reasons = [_said(test, letter, readings.comparisons[letter][test.primary_metric], proofs) for letter in left]
-    what = f"Keep {test.arms[CONTROL]}, which{_without_subject(reasons[0])}"
+    what = f"Keep {CONTROL}, which{_without_subject(reasons[0])}"
     p = max(proofs.band(letter, test.primary_metric).p_value for letter in left)
     return Decision(Action.KEEP, CONTROL, left[0], what, tuple(reasons), 1.0 - p)
 
 
 def _futile(test: StoredTest, readings: Readings, left: list[str]) -> Decision:
     reasons = tuple(
-        f"{test.arms[letter]} is not better by the {test.minimum_effect:g} that was asked for: "
+        f"{letter} is not better by the {test.minimum_effect:g} that was asked for: "
         f"{_lower(readings.comparisons[letter][test.primary_metric].reason)}"
         for letter in left
     )
-    return Decision(Action.KEEP, None, left[0], f"Keep {test.arms[CONTROL]}: {reasons[0]}", reasons)
+    return Decision(Action.KEEP, None, left[0], f"Keep {CONTROL}: {reasons[0]}", reasons)
 
 
 def _undecided(
@@ -278,7 +297,7 @@ def _undecided(
         if waiting:
             first = letter
             names = " and ".join(g.guardrail.metric for g in waiting)
-            proof = f"{test.arms[letter]} is better, but {names} is not yet proven to be kept: {waiting[0].reason}"
+            proof = f"{letter} is better, but {names} is not yet proven to be kept: {waiting[0].reason}"
             reasons.insert(0, proof)
     reasons += [g.reason for g in harmful]
     return Decision(Action.INCONCLUSIVE, None, first, _lower(reasons[0]), tuple(reasons))
@@ -308,8 +327,8 @@ def _drift(test: StoredTest, now: Readings, proven: Proofs, decision: Decision) 
             f"The effect has drifted: looks before agreed on a difference between {shown(metric, low)} and "
             f"{shown(metric, high)}, by now it lies between {shown(metric, now_low)} and {shown(metric, now_high)}."
         )
-    if test.verdict and not now.split.ok and decision.action is not Action.INVALID:
-        return f"Since the verdict: {now.split.reason}"
+    if test.verdict and test.status.is_open and not now.split.ok and decision.action is not Action.INVALID:
+        return named(test, f"Since the verdict: {now.split.reason}")
     return None
 
 

@@ -144,7 +144,7 @@ def guard(test: StoredTest, guardrail: Guardrail, seen: Seen, levels: Budget) ->
         events = _events(test, metric, seen) if seen.pairs is None else [_of_pairs(seen.pairs, metric)]
         by_events = p_value(regression.log_e(events, ratio))
         if by_events <= stop:
-            reason = _harm_by_events(test, metric, seen.arm, events, ratio=ratio, p=by_events)
+            reason = _harm_by_events(metric, seen.arm, events, ratio=ratio, p=by_events)
             state = HarmState.VIOLATED
         p = min(1.0, 2.0 * min(p, by_events))
     return GuardrailReading(
@@ -203,13 +203,11 @@ def _event_count(metric: AnyMetric, arm: ArmStatistics) -> int:
             return arm.confusion.fp + arm.confusion.fn
 
 
-def _harm_by_events(
-    test: StoredTest, metric: AnyMetric, letter: str, phases: Sequence[PhaseCounts], *, ratio: float, p: float
-) -> str:
+def _harm_by_events(metric: AnyMetric, letter: str, phases: Sequence[PhaseCounts], *, ratio: float, p: float) -> str:
     a, b = sum(one.a for one in phases), sum(one.b for one in phases)
     expected = sum((one.a + one.b) * one.share * ratio / (one.share * ratio + 1.0 - one.share) for one in phases)
-    tolerated = "would be its share" if ratio == 1.0 else f"are tolerated, {ratio:g} times its share"
+    tolerated = "would be its share" if ratio == 1.0 else f"would be so at {ratio:g} times the control's rate"
     return (
-        f"{test.arms[letter]} causes too many {_EVENTS[metric]}: {b:,} of {a + b:,} are its own, "
+        f"{letter} causes too many {_EVENTS[metric]}: {b:,} of {a + b:,} are its own, "
         f"{expected:,.1f} {tolerated} (p = {p:.2g}, at every look)."
     )

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sentinelzer0.domain.guarding import GuardrailReading
-from sentinelzer0.domain.readings import Readings
-from sentinelzer0.domain.traffic_split import SplitReading
-from sentinelzer0.stats import sample_ratio
+from sentinelzer0.domain.readings import Readings, about
+from sentinelzer0.stats.comparison import Comparison
 from sentinelzer0.stats.running import Running, intersect
-from sentinelzer0.stats.wording import HarmState
+from sentinelzer0.stats.wording import HarmState, reason_of, winner_of
 
 NO_BAND = Running()
 
@@ -32,14 +31,12 @@ class Proofs:
         harm: The smallest p-value against each guardrail, by letter and metric.
         kept: Guardrails proven to be kept, by letter.
         violated: Guardrails proven to be violated, by letter.
-        split: The smallest p-value against the split of the traffic.
     """
 
     running: Mapping[str, Mapping[str, Running]] = field(default_factory=dict)
     harm: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     violated: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    split: float = 1.0
 
     def band(self, letter: str, metric: str) -> Running:
         """Return the band one metric of a challenger is left with."""
@@ -56,7 +53,6 @@ class Proofs:
             "harm": {letter: dict(of_arm) for letter, of_arm in self.harm.items()},
             "kept": {letter: list(names) for letter, names in self.kept.items()},
             "violated": {letter: list(names) for letter, names in self.violated.items()},
-            "split": self.split,
         }
 
     @classmethod
@@ -67,14 +63,14 @@ class Proofs:
             for letter, of_arm in raw.get("running", {}).items()
         }
         kept, violated = raw.get("kept", {}), raw.get("violated", {})
-        return cls(bands, raw.get("harm", {}), kept, violated, raw.get("split", 1.0))
+        return cls(bands, raw.get("harm", {}), kept, violated)
 
 
 def after(now: Readings, before: Proofs) -> Proofs:
     """Return what is proven after a look."""
     bands = {
-        letter: {name: intersect(before.band(letter, name), found) for name, found in of_arm.items()}
-        for letter, of_arm in now.comparisons.items()
+        letter: {name: intersect(before.band(letter, name), found) for name, found in compared.items()}
+        for letter, compared in now.comparisons.items()
     }
     harm = {letter: dict(of_arm) for letter, of_arm in before.harm.items()}
     proven = {
@@ -88,13 +84,36 @@ def after(now: Readings, before: Proofs) -> Proofs:
         if found.state in proven and name not in proven[found.state].setdefault(found.arm, []):
             proven[found.state][found.arm].append(name)
     kept, violated = proven[HarmState.PASSED], proven[HarmState.VIOLATED]
-    return Proofs(bands, harm, kept, violated, min(now.split.p_value, before.split))
+    return Proofs(bands, harm, kept, violated)
 
 
 def as_proven(now: Readings, proofs: Proofs) -> Readings:
-    """Return the readings of a look with guardrails and split as proven by all looks so far."""
+    """Return the readings of a look with comparisons and guardrails as proven by all looks so far."""
+    compared = {
+        letter: {name: _cut(found, proofs.band(letter, name), letter) for name, found in metrics.items()}
+        for letter, metrics in now.comparisons.items()
+    }
     kept = tuple(_kept(found, proofs) for found in now.guardrails)
-    return replace(now, guardrails=kept, split=_split(now, proofs))
+    return replace(now, comparisons=compared, guardrails=kept)
+
+
+def _cut(found: Comparison, band: Running, letter: str) -> Comparison:
+    """Return a comparison with the interval that all looks leave; a band that drifted leaves it as it is."""
+    if band.drifted or band.interval is None or found.interval is None or band.interval == found.interval:
+        return found
+    direction, p_value = found.metric.direction, min(found.p_value, band.p_value)
+    enough = min(found.samples_a, found.samples_b) >= found.min_samples
+    winner = winner_of(direction, band.interval) if enough else None
+    reason = about(reason_of(found.metric, winner, band.interval, direction, found.alpha), letter)
+    return replace(
+        found,
+        interval=band.interval,
+        p_value=p_value,
+        confidence=1.0 - p_value,
+        is_significant=winner is not None,
+        winner=winner,
+        reason=reason if enough else found.reason,
+    )
 
 
 def _kept(found: GuardrailReading, proofs: Proofs) -> GuardrailReading:
@@ -105,12 +124,6 @@ def _kept(found: GuardrailReading, proofs: Proofs) -> GuardrailReading:
         reason = f"{found.arm} was proven at an earlier look to make the {words} worse than its margin (p = {p:.2g})."
         return replace(found, state=HarmState.VIOLATED, p_harm=p, reason=reason)
     if found.state is HarmState.PENDING and found.guardrail.metric in proofs.kept.get(found.arm, ()):
-        return replace(found, state=HarmState.PASSED, p_harm=p)
+        reason = f"The {found.guardrail.measured.words} of {found.arm} was proven at an earlier look to be kept."
+        return replace(found, state=HarmState.PASSED, p_harm=p, reason=reason)
     return replace(found, p_harm=p)
-
-
-def _split(now: Readings, proofs: Proofs) -> SplitReading:
-    if now.split.ok and proofs.split <= sample_ratio.ALPHA:
-        reason = f"The traffic did not reach the arms as it was meant to at an earlier look (p = {proofs.split:.2g})."
-        return replace(now.split, ok=False, p_value=proofs.split, reason=reason)
-    return replace(now.split, p_value=proofs.split)

@@ -139,9 +139,13 @@ def _compared(test: StoredTest, metric: AnyMetric, seen: Seen, alpha: float) -> 
     return compare_measured(seen.measured[metric.value], alpha, test.min_samples)
 
 
+def about(sentence: str, letter: str) -> str:
+    """Return a sentence about the challenger B as one about another challenger."""
+    return sentence if letter == "B" else re.sub(r"\bB\b", letter, sentence)
+
+
 def _named(found: T, letter: str) -> T:
-    """Return a reading whose sentence speaks of the challenger it is about, not of "B"."""
-    return found if letter == "B" else replace(found, reason=re.sub(r"\bB\b", letter, found.reason))
+    return found if letter == "B" else replace(found, reason=about(found.reason, letter))
 
 
 def _pairs(evidence: Evidence, letter: str, segment: str | None = None) -> PairedStatistics:

@@ -164,7 +164,8 @@ def _add_test(tx: Transaction, test: StoredTest, totals: dict[str, Increment], f
     judged = replace(test, warnings=remarks)
     if test.status.is_over:
         at = test.ended_at or tx.now
-        verdict = verdict_of(judged, judge(judged, evidence, Proofs()), at, events=events, requests=events)
+        ended = judge(replace(judged, status=TestStatus.RUNNING), evidence, Proofs())
+        verdict = verdict_of(judged, ended, at, events=events, requests=events, ending=True)
         judged = judged if verdict is None else latched(judged, verdict)
     tx.ab_tests.put(judged)
     detail: dict[str, Any] = {

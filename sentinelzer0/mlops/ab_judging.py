@@ -81,10 +81,7 @@ def look(view: Reader, test_id: str, events: int) -> bool:
     """Keep a look and return whether it carries a verdict that is not latched yet."""
     found = judged(view, test_id, histograms=False)
     verdict = _verdict(view, found, events)
-    action = None if verdict is None else verdict["action"]
-    readings = found.judgement.to_readings(found.test, found.measured) | {"verdict": verdict}
-    view.ab_tests.looks.add(test_id, Look(events, view.now, action, readings), next_look(events))
-    view.streams.set_running(test_id, found.judgement.proofs.to_dict())
+    _keep(view, found, events, verdict)
     return verdict is not None
 
 
@@ -108,16 +105,25 @@ def latch(kernel: Kernel, test_id: str) -> StoredTest | None:
     return after
 
 
-def with_verdict(view: Reader, test: StoredTest) -> StoredTest:
-    """Return the test with the verdict its evidence carries, if any, as of the first look that carried it."""
+def with_verdict(view: Reader, test: StoredTest, *, ending: bool = False) -> StoredTest:
+    """Return the test with the verdict its evidence carries, if any, as of the first look that carried it.
+
+    Args:
+        view: The transaction that latches it; a look that is the first to carry it is kept.
+        test: The test.
+        ending: Whether the test ends now.
+    """
     if test.verdict:
         return test
     first = view.ab_tests.looks.first_decided(test.test_id)
     if first is not None and first.readings.get("verdict"):
         return latched(test, first.readings["verdict"])
     found = judged(view, test.test_id, histograms=False)
-    verdict = _verdict(view, found, found.measured.events)
-    return test if verdict is None else latched(test, verdict)
+    verdict = _verdict(view, found, found.measured.events, ending=ending)
+    if verdict is None:
+        return test
+    _keep(view, found, found.measured.events, verdict)
+    return latched(test, verdict)
 
 
 def attach_verdict(kernel: Kernel, tx: Transaction, test: StoredTest) -> list[dict[str, Any]]:
@@ -170,10 +176,18 @@ def _concerned(test: StoredTest) -> tuple[str, ...]:
     return (subject_of_test(test.test_id), *versions)
 
 
-def _verdict(view: Reader, found: Judged, events: int) -> dict[str, Any] | None:
+def _keep(view: Reader, found: Judged, events: int, verdict: dict[str, Any] | None) -> None:
+    """Keep a look: for charts, for the verdict, and for the next look to start from."""
+    test_id, action = found.test.test_id, None if verdict is None else verdict["action"]
+    readings = found.judgement.to_readings(found.test, found.measured) | {"verdict": verdict}
+    view.ab_tests.looks.add(test_id, Look(events, view.now, action, readings), next_look(events))
+    view.streams.set_running(test_id, found.judgement.proofs.to_dict())
+
+
+def _verdict(view: Reader, found: Judged, events: int, *, ending: bool = False) -> dict[str, Any] | None:
     requests = requests_by_arm(found.measured)
     counted = sum(requests.get(letter, 0) for letter in found.test.arms)
-    return verdict_of(found.test, found.judgement, view.now, events=events, requests=counted)
+    return verdict_of(found.test, found.judgement, view.now, events=events, requests=counted, ending=ending)
 
 
 def _proofs(view: Reader, test_id: str) -> Proofs:

@@ -210,7 +210,7 @@ def _complete(kernel: Kernel, tx: Transaction, test: StoredTest, *, force: bool,
             hint="Record more, cancel it, or force its completion, which declares no winner by itself.",
         )
     had_verdict = bool(test.verdict)
-    test = with_verdict(tx, test)
+    test = with_verdict(tx, test, ending=True)
     attached = [] if had_verdict else attach_verdict(kernel, tx, test)
     test, detail = traffic.give_back(tx, test)
     tx.ab_tests.put(test)

@@ -10,10 +10,10 @@ from typing import Any
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus
 from sentinelzer0.domain.assignment import HOLDOUT
+from sentinelzer0.domain.cautions import cautions, named, waiting_labels
 from sentinelzer0.domain.decisions import Action, Judgement
-from sentinelzer0.domain.guarding import CONTROL, GuardrailReading, challengers
+from sentinelzer0.domain.guarding import CONTROL, GuardrailReading
 from sentinelzer0.domain.outcomes import Evidence
-from sentinelzer0.domain.proofs import NO_BAND
 from sentinelzer0.domain.readings import by_segment, requests_by_arm
 from sentinelzer0.domain.traffic_split import SplitReading
 from sentinelzer0.mlops.ab_values import public_metrics
@@ -23,8 +23,6 @@ from sentinelzer0.stats import sample_ratio
 from sentinelzer0.stats.comparison import Comparison
 from sentinelzer0.stats.estimators import CustomMetric, Metric
 from sentinelzer0.stats.multiplicity import holm
-from sentinelzer0.stats.running import Running
-from sentinelzer0.stats.wording import winner_of
 
 
 class ABResults(dict[str, Any]):
@@ -70,10 +68,10 @@ def results_of(
         "drift": judgement.drift,
         "maturity": {
             "window_s": test.label_window_s,
-            "labels_waiting": sum(cell.immature for cell in evidence.cells),
+            "labels_waiting": waiting_labels(test, evidence),
             "relabelled": evidence.relabelled,
         },
-        "warnings": [*test.warnings, *_cautions(test, evidence)],
+        "warnings": [*test.warnings, *cautions(test, evidence)],
         **({"fixed_horizon": _fixed_horizon(test, evidence, judgement)} if fixed_horizon else {}),
     }
 
@@ -82,20 +80,17 @@ def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> 
     """Return what the primary metric proves about the challenger the decision is about."""
     arm, verdict, requests = judgement.decision.arm, test.verdict, requests_by_arm(evidence)
     now = judgement.readings.comparisons[arm][test.primary_metric]
-    band = judgement.proofs.band(arm, test.primary_metric)
-    interval = now.interval if band.drifted else band.interval or now.interval
-    p_value = min(now.p_value, band.p_value)
     f1 = judgement.readings.comparisons[arm][Metric.F1_SCORE.value]
     decides = test.winner is not None and judgement.decision.action is not Action.STOP_GUARDRAIL
     return {
         "is_significant": decides,
-        "reason": verdict.get("reason") or now.reason,
+        "reason": verdict.get("reason") or named(test, now.reason),
         "metric": test.primary_metric,
         "difference": now.difference,
         "f1_difference": f1.difference,
-        "interval": None if interval is None else list(interval),
-        "p_value": p_value,
-        "confidence": 1.0 - p_value,
+        "interval": None if now.interval is None else list(now.interval),
+        "p_value": now.p_value,
+        "confidence": 1.0 - now.p_value,
         "alpha": now.alpha,
         "winner": verdict.get("winner") if decides else None,
         "decided_at": verdict.get("reached_at"),
@@ -109,7 +104,7 @@ def significance(test: StoredTest, evidence: Evidence, judgement: Judgement) -> 
 def recommendation(test: StoredTest, judgement: Judgement) -> str:
     """Return what to do, in one sentence."""
     decision = judgement.decision
-    if decision.is_final:
+    if decision.action is not Action.INCONCLUSIVE:
         return decision.sentence
     match test.status:
         case TestStatus.SETUP:
@@ -119,7 +114,7 @@ def recommendation(test: StoredTest, judgement: Judgement) -> str:
         case TestStatus.PAUSED:
             return f"Resume the test or end it: {decision.sentence}"
         case _:
-            return f"Keep {test.model_a}: the test ended without a winner, because {decision.sentence}"
+            return f"No verdict, so {test.model_a} stays: {decision.sentence}"
 
 
 def _fixed_horizon(test: StoredTest, evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
@@ -160,7 +155,7 @@ def _decision(test: StoredTest, judgement: Judgement) -> dict[str, Any]:
 def _comparisons(test: StoredTest, judgement: Judgement) -> dict[str, dict[str, Any]]:
     """Return every metric of every challenger; p-values of the metrics that decide nothing are adjusted together."""
     others = {
-        (letter, name): min(found.p_value, judgement.proofs.band(letter, name).p_value)
+        (letter, name): found.p_value
         for letter, of_arm in judgement.readings.comparisons.items()
         for name, found in of_arm.items()
         if name != test.primary_metric
@@ -168,20 +163,17 @@ def _comparisons(test: StoredTest, judgement: Judgement) -> dict[str, dict[str, 
     adjusted = holm(others)
     return {
         test.arms[letter]: {
-            name: _compared(test, found, adjusted.get((letter, name)), judgement.proofs.band(letter, name))
-            for name, found in of_arm.items()
+            name: _compared(test, found, adjusted.get((letter, name))) for name, found in of_arm.items()
         }
         for letter, of_arm in judgement.readings.comparisons.items()
     }
 
 
-def _compared(
-    test: StoredTest, found: Comparison, p_adjusted: float | None, band: Running = NO_BAND
-) -> dict[str, Any]:
-    """Return one comparison, its interval cut with those of the looks before."""
-    interval = found.interval if band.drifted else band.interval or found.interval
-    enough = min(found.samples_a, found.samples_b) >= found.min_samples
-    winner = winner_of(found.metric.direction, interval) if enough else None
+def _compared(test: StoredTest, found: Comparison, p_adjusted: float | None) -> dict[str, Any]:
+    """Return one comparison; a metric that decides nothing has a winner when its adjusted p-value says so too."""
+    winner = found.winner
+    if p_adjusted is not None and p_adjusted > test.significance_threshold:
+        winner = None
     if isinstance(found.metric, CustomMetric) and found.metric.value != test.primary_metric:
         winner = None  # nobody said which way it improves
     return {
@@ -190,11 +182,10 @@ def _compared(
         "difference": found.difference,
         "percent_change": found.percent_change,
         "winner": winner,
-        "interval": None if interval is None else list(interval),
-        "interval_now": None if found.interval is None else list(found.interval),
+        "interval": None if found.interval is None else list(found.interval),
         "alpha": found.alpha,
-        "p_value": min(found.p_value, band.p_value),
-        "p_adjusted": min(found.p_value, band.p_value) if p_adjusted is None else p_adjusted,
+        "p_value": found.p_value,
+        "p_adjusted": found.p_value if p_adjusted is None else p_adjusted,
         "lower": found.lower,
         "upper": found.upper,
         "p_better": found.p_better,
@@ -203,7 +194,7 @@ def _compared(
         "lift_interval": None if found.lift_interval is None else list(found.lift_interval),
         "samples_a": found.samples_a,
         "samples_b": found.samples_b,
-        "reason": found.reason,
+        "reason": named(test, found.reason),
     }
 
 
@@ -214,7 +205,7 @@ def _split(test: StoredTest, found: SplitReading) -> dict[str, Any]:
         "alpha": sample_ratio.ALPHA,
         "expected": {test.arms[letter]: count for letter, count in found.expected.items()},
         "observed": {test.arms[letter]: count for letter, count in found.observed.items()},
-        "reason": found.reason,
+        "reason": named(test, found.reason),
         "where": [
             {
                 "where": loss.where,
@@ -240,7 +231,7 @@ def _guardrail(test: StoredTest, found: GuardrailReading) -> dict[str, Any]:
         "limit_low": found.limit_low,
         "limit_high": found.limit_high,
         "p_harm": found.p_harm,
-        "reason": found.reason,
+        "reason": named(test, found.reason),
     }
 
 
@@ -271,31 +262,3 @@ def _phases(test: StoredTest, evidence: Evidence) -> list[dict[str, Any]]:
         }
         for phase in test.phases
     ]
-
-
-def _cautions(test: StoredTest, evidence: Evidence) -> list[str]:
-    """Return what weakens the guarantees of this test's numbers, in words."""
-    found = []
-    served = (CONTROL,) if test.mode is Mode.SHADOW else tuple(test.arms)  # a shadow answer is no request of its own
-    answered = requests_by_arm(evidence)
-    requests = sum(answered.get(letter, 0) for letter in served)
-    units = sum(evidence.units(letter) for letter in served)
-    if units and requests > 1.5 * units:
-        found.append(
-            f"Each key has {requests / units:.1f} requests on average. The intervals take every request for a unit of "
-            "its own; where those of one key resemble each other they are too narrow."
-        )
-    if test.mode is Mode.SHADOW:
-        for letter in challengers(test):
-            pairs = sum(pair.statistics.pairs for pair in evidence.pairs if pair.arm == letter)
-            if pairs < 0.95 * requests:
-                found.append(
-                    f"{test.arms[letter]} has answered {pairs:,} of the {requests:,} requests: if those it left out are "
-                    "not a random part, the comparison is not fair."
-                )
-    if evidence.relabelled:
-        found.append(
-            f"{evidence.relabelled:,} labels contradicted an earlier one; the later one counts. Corrected labels are "
-            "outside what an always-valid interval promises."
-        )
-    return found

@@ -334,8 +334,8 @@ def harms_measured(
         excess = difference(found, sign, sign, shift=-margin)
     if excess is None or measured.is_early:
         identical = missing is None and found.a.variance == found.b.variance == 0.0
-        state = HarmState.PASSED if identical else HarmState.PENDING
-        reason = missing or f"The {metric.words} is the same for every request."
+        state = HarmState.PASSED if identical and (worse_by or 0.0) <= margin else HarmState.PENDING
+        reason = missing or f"The {metric.words} shows no spread within the arms that a comparison could go by."
         return (Harm(state, worse_by, None, None, 1.0, reason),) * len(levels)
     said = []
     for alpha, rho in levels:

@@ -183,7 +183,8 @@ def harms_paired(
     excess = _excess(paired, metric, sign, margin, found.value_a if relative else None, control)
     early = found.samples_a < found.min_samples
     if excess is None:
-        state = HarmState.PENDING if early else HarmState.PASSED  # every pair identical
+        # Every pair is alike: kept when they are alike within the margin.
+        state = HarmState.PENDING if early or (worse_by or 0.0) > margin else HarmState.PASSED
         return (Harm(state, worse_by, None, None, 1.0, found.reason),) * len(alphas)
     said = []
     for alpha in alphas:

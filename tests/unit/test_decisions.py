@@ -136,9 +136,74 @@ def test_a_broken_split_blocks_every_verdict_and_says_where() -> None:
     assert found.decision.winner is None
     assert found.readings.split.where[0].arm == "B"
     assert "phase 1" in found.decision.sentence
-    # Once broken, more traffic does not mend it.
-    mended = evidence((1, "A", an_arm(50000, good=0.8)), (1, "B", an_arm(50000, good=0.9)))
-    assert look(a_test(), mended, found.proofs).decision.action is Action.INVALID
+    assert verdict_of(a_test(), found, NOW, events=1, requests=1) is None, "it blocks, for as long as it is so"
+    ended = verdict_of(a_test(), found, NOW, events=1, requests=1, ending=True)
+    assert ended is not None
+    assert (ended["action"], ended["winner"]) == ("invalid", None)
+    # Services that write their arm's outcomes in batches of their own look broken until all have written.
+    mended = evidence((1, "A", an_arm(5000, good=0.8)), (1, "B", an_arm(5000, good=0.9)))
+    assert look(a_test(), mended, found.proofs).decision.action is Action.PROMOTE
+
+
+def test_an_arm_without_units_and_very_few_units_are_no_mismatch() -> None:
+    nobody = look(a_test(), evidence((1, "A", an_arm(5000))))
+    assert nobody.readings.split.ok
+    assert nobody.readings.split.reason == "No data: B has no units yet."
+    assert look(a_test(), evidence((1, "A", an_arm(60)), (1, "B", an_arm(2)))).readings.split.ok
+
+
+def test_around_a_change_of_shares_only_assignments_tell_how_the_traffic_is_split() -> None:
+    phases = [{"A": 0.99, "B": 0.01}, {"A": 0.5, "B": 0.5}]
+    cells = ((1, "A", an_arm(990)), (1, "B", an_arm(10)), (2, "A", an_arm(900)), (2, "B", an_arm(500)))
+    assert look(a_test(phases=phases), evidence(*cells)).decision.action is Action.INVALID
+    assert look(a_test(phases=phases), evidence(*cells, assigned=False)).readings.split.ok
+
+
+def test_units_of_a_phase_in_which_their_arm_had_no_share_are_left_out() -> None:
+    phases = [{"A": 0.5, "B": 0.5}, {"A": 1.0, "B": 0.0}]
+    cells = ((1, "A", an_arm(500)), (1, "B", an_arm(500)), (2, "A", an_arm(300)), (2, "B", an_arm(1)))
+    assert look(a_test(phases=phases), evidence(*cells)).readings.split.ok
+
+
+def test_a_band_that_drifted_decides_nothing() -> None:
+    """A challenger that was better, and is now worse, waits for a guardrail: it is not promoted when that is kept."""
+    design: dict[str, Any] = {"primary_metric": "error_rate", "guardrails": [{"metric": "recall", "margin": 0.5}]}
+    test = a_test(**design)
+
+    def unlabelled(requests: int, failures: int) -> ArmStatistics:
+        return replace(an_arm(requests, failures), confusion=Confusion())
+
+    good = evidence((1, "A", unlabelled(1500, 300)), (1, "B", unlabelled(1500, 60)))
+    first = look(test, good)
+    assert first.decision.action is Action.INCONCLUSIVE
+    turned = evidence((1, "A", unlabelled(19_500, 660)), (1, "B", unlabelled(19_500, 7260)))
+    second = look(test, turned, first.proofs)
+    assert second.drift is not None
+    labelled = evidence((1, "A", an_arm(21_000, 660)), (1, "B", an_arm(21_000, 7260)))
+    third = look(test, labelled, second.proofs)
+    assert {g.state.value for g in third.readings.guardrails} == {"passed"}
+    assert third.decision.action is not Action.PROMOTE
+
+
+def test_a_test_that_ended_without_a_verdict_gets_none_later() -> None:
+    seen = evidence((1, "A", an_arm(4000, 8, good=0.8)), (1, "B", an_arm(4000, 8, good=0.9)))
+    over = replace(a_test(), status=TestStatus.COMPLETED, ended_at=NOW)
+    found = look(over, seen).decision
+    assert (found.action, found.winner) == (Action.INCONCLUSIVE, None)
+
+
+def test_a_difference_too_small_to_matter_is_kept_away_although_it_is_one() -> None:
+    seen = evidence((1, "A", an_arm(90_000, 90, good=0.88)), (1, "B", an_arm(90_000, 90, good=0.90)))
+    assert look(a_test(), seen).decision.action is Action.PROMOTE
+    assert look(a_test(minimum_effect=0.1), seen).decision.action is Action.KEEP
+
+
+def test_sentences_speak_of_versions_whatever_they_are_called() -> None:
+    seen = evidence((1, "A", an_arm(4000, 8, good=0.8)), (1, "B", an_arm(4000, 8, good=0.9)))
+    decision = look(a_test(model_a="candidate B", model_b="model A"), seen).decision
+    assert decision.sentence.startswith("Promote model A, which has the higher F1 score: ")
+    assert "the difference model A - candidate B lay between" in decision.sentence
+    assert decision.reasons[1].startswith("The error rate of model A is not worse than candidate B's")
 
 
 @pytest.mark.parametrize("good", [0.5, 0.9, 1.0])

@@ -118,7 +118,7 @@ def test_readings_are_those_of_every_metric_alone() -> None:
 
 
 def test_the_split_is_that_of_the_cells_of_every_phase() -> None:
-    """Phases in which an arm had no share count only what carries its assignment; the holdout is no arm."""
+    """Where shares changed only what carries its assignment counts; the holdout is no arm."""
     test = ramped()
     for seed in range(10):
         seen = evidence(seed)
@@ -128,7 +128,7 @@ def test_the_split_is_that_of_the_cells_of_every_phase() -> None:
                 arm: sum(
                     cell.units
                     for cell in seen.cells
-                    if cell.arm == arm and cell.phase == phase["phase"] and (cell.assigned or phase["phase"] > 1)
+                    if cell.arm == arm and cell.phase == phase["phase"] and cell.assigned and phase["shares"][arm]
                 )
                 for arm in "ABC"
             }
