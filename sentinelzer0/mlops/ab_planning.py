@@ -3,25 +3,39 @@
 Before a test starts the incumbent's numbers are, in this order: those given, those the test's control has shown, those
 it has shown in production, and the metrics of its evaluation that were registered with the version. While the test runs they are the control's own,
 the rate is the one observed, and what remains until the verdict is said as well.
+
+A promotion waits for the primary metric and for proof that every guardrail is kept; the plan says what each takes, and
+which of them takes the longest. A test that does not exist yet is planned as :meth:`create_test` would make it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import isfinite
 from typing import Any
 
 from sentinelzer0.domain.ab_tests import Mode, StoredTest, TestStatus, shares_of_all
 from sentinelzer0.domain.assignment import CONTROL
+from sentinelzer0.domain.guarding import budget
+from sentinelzer0.domain.guardrails import Guardrail, parsed
 from sentinelzer0.domain.identity import DEFAULT_MODEL, PRODUCTION
 from sentinelzer0.domain.scalars import real, shown
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
+from sentinelzer0.mlops.ab_plan_guardrails import Guarded, Known, guarded, with_guardrails
 from sentinelzer0.stats.comparison import Stratum, compare
-from sentinelzer0.stats.estimators import AnyMetric, ArmStatistics, Metric, counts_of, metric_named, moments_of
+from sentinelzer0.stats.estimators import (
+    AnyMetric,
+    ArmStatistics,
+    Direction,
+    Metric,
+    counts_of,
+    metric_named,
+    moments_of,
+)
 from sentinelzer0.stats.plan_words import duration
 from sentinelzer0.stats.planning import (
     Baseline,
@@ -73,6 +87,7 @@ def plan_for(
     rate_per_s: float | None = None,
     version: str | None = None,
     model: str = DEFAULT_MODEL,
+    guardrails: Iterable[Guardrail | Mapping[str, Any] | str] | None = None,
 ) -> dict[str, Any]:
     """Plan a test; whatever is not given is taken from the test, if there is one.
 
@@ -85,7 +100,7 @@ def plan_for(
         minimum_effect: How much better the challenger has to be; negative for a worsening.
         relative: The effect is a share of the baseline.
         share: Share of the challenger among both arms.
-        alpha: Probability of a wrong verdict.
+        alpha: Probability of a wrong verdict of the whole test; the primary metric has half of it beside guardrails.
         power: Of the fixed horizon.
         min_samples: Units each arm needs before a verdict.
         labelled_share: Share of the requests that get a true label.
@@ -94,11 +109,15 @@ def plan_for(
         rate_per_s: Requests per second.
         version: The challenger of a test with several; without a test, the incumbent instead of production's version.
         model: The model, without a test.
+        guardrails: As for ``create_test``: None means the test's own, or the defaults without a test; () means none.
 
     Returns:
         The fields of :class:`sentinelzer0.stats.planning.Plan`, and ``test_id``, ``source`` (where the baseline comes
         from), ``seen`` (units of both arms so far), ``remaining`` (None unless the test is open and has begun) and
-        ``assumptions``, a list of sentences.
+        ``assumptions``, a list of sentences. ``requests_expected``, ``requests_total``, ``duration_s`` and
+        ``duration_max_s`` are those of a promotion: the largest of the primary metric's, kept apart under ``primary``,
+        and those of each of the ``guardrails``. ``needs_longest`` names whose is the largest on average. The same
+        holds inside ``remaining``. A worsening is found without guardrails.
 
     Raises:
         ABTestNotFoundError: There is no such test.
@@ -118,10 +137,14 @@ def plan_for(
     given = _Given(metric, direction, relative, min_samples, **_checked(numbers))
     with kernel.read() as view:
         if test_id is None:
-            return _before(view, given, version, model)
+            test, incumbent = _to_be(view, given, guardrails, version, model)
+            found = _of_test(view, test, "B", incumbent, _Seen([], 0), given)
+            return found | {"test_id": None}
         test = require_test(view, test_id)
+        if guardrails is not None:
+            test = replace(test, guardrails=[rail.to_dict() for rail in parsed(guardrails, test.primary_metric)])
         letter = _challenger(test, version)
-        return _of_test(view, test, letter, _seen(view, test, letter), given)
+        return _of_test(view, test, letter, test.model_a, _seen(view, test, letter), given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,60 +177,101 @@ def _checked(numbers: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _before(view: Reader, given: _Given, version: str | None, model: str) -> dict[str, Any]:
-    """Plan a test that does not exist yet."""
+def _to_be(
+    view: Reader,
+    given: _Given,
+    guardrails: Iterable[Guardrail | Mapping[str, Any] | str] | None,
+    version: str | None,
+    model: str,
+) -> tuple[StoredTest, str | None]:
+    """Return the test that is thought of, and its incumbent."""
     metric = metric_named(given.metric or Metric.F1_SCORE, given.direction)
-    if given.baseline is None and version is None:
+    if version is None:
         serving = view.deployments.current(model, PRODUCTION)
         version = None if serving is None else serving.version
-    found, source = _baseline(view, metric, given, None, model, version)
-    setting = Setting(
-        share=0.5 if given.share is None else given.share,
-        alpha=0.05 if given.alpha is None else given.alpha,
-        power=given.power,
-        min_samples=100 if given.min_samples is None else given.min_samples,
-        labelled_share=_labelled_share(metric, given, _production(view, model, version)),
-        rate_per_s=given.rate_per_s,
+    share = 0.5 if given.share is None else given.share
+    test = StoredTest(
+        test_id="",
+        test_name="",
+        model_a=version or "A",
+        model_b="B",
+        traffic_split=share,
+        status=TestStatus.SETUP,
+        created_at=view.now,
+        created_by="",
+        description="",
+        min_samples=100,
+        significance_threshold=0.05,
+        primary_metric=metric.value,
+        salt="",
+        model=model,
+        arms={CONTROL: version or "A", "B": "B"},
+        shares={"B": share},
+        ranges=[],
+        direction="" if isinstance(metric, Metric) else metric.direction.value,
+        guardrails=[rail.to_dict() for rail in parsed(guardrails, metric.value)],
     )
-    gap = _gap(found, given, None, None)
-    return _answer(found, gap, setting, source, given) | {"test_id": None, "seen": 0, "remaining": None}
+    return test, version
 
 
-def _of_test(view: Reader, test: StoredTest, letter: str, seen: _Seen, given: _Given) -> dict[str, Any]:
+def _of_test(
+    view: Reader, test: StoredTest, letter: str, incumbent: str | None, seen: _Seen, given: _Given
+) -> dict[str, Any]:
     """Plan with what a test is set up to be and has shown."""
+    if given.alpha is not None:
+        test = replace(test, significance_threshold=given.alpha)
     metric = test.metric if given.metric is None else metric_named(given.metric, given.direction or test.direction)
-    found, source = _baseline(view, metric, given, seen.control, test.model, test.model_a)
-    shares = shares_of_all(test, test.shares)
-    both, arms = shares[CONTROL] + shares[letter], shares[CONTROL] + sum(test.shares.values())
-    shadow = test.mode is Mode.SHADOW
-    usual = 0.5 if shadow or both <= 0.0 else shares[letter] / both
-    setting = Setting(
-        share=usual if given.share is None else given.share,
-        alpha=primary_alpha(test) if given.alpha is None else given.alpha,
-        power=given.power,
-        min_samples=test.min_samples if given.min_samples is None else given.min_samples,
-        labelled_share=_labelled_share(metric, given, seen.both),
-        units_per_request=2 if shadow else 1,
-        traffic=1.0 if shadow or both <= 0.0 else min(1.0, both / arms),
-        rate_per_s=_rate(test, seen, view.now) if given.rate_per_s is None else given.rate_per_s,
-    )
+    known = Known(view, test.model, incumbent, seen.control, given.attack_share)
+    found, source = _baseline(metric, given, known)
+    levels, shadow = budget(test), test.mode is Mode.SHADOW
+    setting = replace(_setting(test, letter, seen, given, view.now), alpha=levels.primary)
+    usual = seen.both if seen.requests >= _FEW else known.in_production()
+    setting = replace(setting, labelled_share=_labelled_share(metric, given, usual))
     compared = compare(seen.strata, metric, setting.alpha, setting.min_samples)
     gap = _gap(found, given, test.minimum_effect, compared.difference)
+    begun = test.status.is_open and compared.samples_a + compared.samples_b > 0
+    guards = Guarded([], [], [])
+    if (gap > 0.0) == (metric.direction is Direction.HIGHER):
+        rails = [rail for rail in test.guardrail_list if rail.metric != metric.value]
+        settings = {
+            rail.metric: replace(
+                setting, alpha=levels.passing, labelled_share=_labelled_share(rail.measured, given, usual)
+            )
+            for rail in rails
+        }
+        guards = guarded(rails, settings, known, seen.strata)
     left = None
-    if test.status.is_open and compared.samples_a + compared.samples_b:
+    if begun:
         still = remaining(found, gap, setting, information=compared.information, difference=compared.difference)
-        left = still.to_dict()
+        left = with_guardrails(still.to_dict(), "requests_max", metric, guards.remaining, setting, more=True)
     answer = _answer(found, gap, setting, source, given, shadow=shadow)
+    answer = with_guardrails(answer, "requests_total", metric, guards.whole, setting, more=False)
+    times = ("duration_fixed_s", "duration_s", "duration_max_s")
     return answer | {
+        "durations": {name: None if answer[name] is None else duration(answer[name]) for name in times},
+        "assumptions": answer["assumptions"] + guards.unknown,
+        "significance_threshold": test.significance_threshold,
         "test_id": test.test_id,
         "seen": compared.samples_a + compared.samples_b,
         "remaining": left,
     }
 
 
-def primary_alpha(test: StoredTest) -> float:
-    """Return the error probability that one challenger's primary metric has: half of it where guardrails need some."""
-    return test.significance_threshold / (len(test.shares) * (2 if test.guardrails else 1))
+def _setting(test: StoredTest, letter: str, seen: _Seen, given: _Given, now: datetime) -> Setting:
+    """Return how a test is run, but for the level and the labels, which are a metric's own."""
+    shares = shares_of_all(test, test.shares)
+    both, arms = shares[CONTROL] + shares[letter], shares[CONTROL] + sum(test.shares.values())
+    shadow = test.mode is Mode.SHADOW
+    usual = 0.5 if shadow or both <= 0.0 else shares[letter] / both
+    return Setting(
+        share=usual if given.share is None else given.share,
+        alpha=test.significance_threshold,
+        power=given.power,
+        min_samples=test.min_samples if given.min_samples is None else given.min_samples,
+        units_per_request=2 if shadow else 1,
+        traffic=1.0 if shadow or both <= 0.0 else min(1.0, both / arms),
+        rate_per_s=_rate(test, seen, now) if given.rate_per_s is None else given.rate_per_s,
+    )
 
 
 def _challenger(test: StoredTest, version: str | None) -> str:
@@ -225,34 +289,19 @@ def _seen(view: Reader, test: StoredTest, letter: str) -> _Seen:
     return _Seen(evidence.strata(letter) if requests else [], requests)
 
 
-def _production(view: Reader, model: str, version: str | None) -> ArmStatistics:
-    """Return what a version has shown in production, outside any test."""
-    if version is None:
-        return ArmStatistics()
-    return view.cells.evidence(f"production/{model}", view.now.timestamp(), histograms=False).arm(version)
-
-
-def _baseline(
-    view: Reader, metric: AnyMetric, given: _Given, control: ArmStatistics | None, model: str, version: str | None
-) -> tuple[Baseline, str]:
+def _baseline(metric: AnyMetric, given: _Given, known: Known) -> tuple[Baseline, str]:
     """Return the incumbent's numbers and where they come from."""
-    shown_by_control = None if control is None else baseline_of(control, metric)
-    if given.baseline is not None:
-        value, source = given.baseline, "given"
-    elif shown_by_control is not None:
-        return shown_by_control, f"what {version}, the control, has shown in this test"
-    elif (in_production := baseline_of(_production(view, model, version), metric)) is not None:
-        return in_production, f"what {version} has shown in production"
-    else:
-        registered = None if version is None else view.versions.get(model, version)
-        found = None if registered is None else registered.test_metrics.get(metric.value)
-        if found is None:
-            raise InvalidInputError(
-                f"Nothing is known of the {metric.words} of {version or 'the incumbent'} yet.",
-                hint="Pass its value: baseline=0.9, or --baseline 0.9.",
-            )
-        value, source = found, f"the registered test metrics of {version}"
-    deviation = given.standard_deviation
+    value, source = given.baseline, "given"
+    if value is None:
+        if (found := known.of(metric)) is not None:
+            return found
+        value, source = known.registered(metric), f"the registered test metrics of {known.version}"
+    if value is None:
+        raise InvalidInputError(
+            f"Nothing is known of the {metric.words} of {known.version or 'the incumbent'} yet.",
+            hint="Pass its value: baseline=0.9, or --baseline 0.9.",
+        )
+    deviation, shown_by_control = given.standard_deviation, baseline_of(known.control, metric)
     if deviation is None and shown_by_control is not None and metric.is_measured:
         deviation = shown_by_control.variance**0.5
     return baseline_by_hand(metric, value, attack_share=given.attack_share, standard_deviation=deviation), source
@@ -303,8 +352,4 @@ def _answer(
             assumed.append(f"{100 * given.attack_share:g} % of the labelled requests are attacks, as many are flagged.")
     if shadow:
         assumed.append("The answers of both models are independent; where they agree, far fewer requests are enough.")
-    times = {
-        name: None if (seconds := getattr(made, name)) is None else duration(seconds)
-        for name in ("duration_fixed_s", "duration_s", "duration_max_s")
-    }
-    return made.to_dict() | {"source": source, "assumptions": assumed, "durations": times}
+    return made.to_dict() | {"source": source, "assumptions": assumed}

@@ -8,20 +8,24 @@ That distribution is approximated in closed form (:mod:`sentinelzer0.stats.first
 of the test, guards included; ``tests/statistics/test_planning.py`` holds it against simulated tests. The challenger is
 assumed to vary like the incumbent: the same spread of measured values, the same share of requests that count.
 
+A promotion also waits until every guardrail is proven to be kept. :func:`kept` says what that proof needs of a
+challenger that is exactly as good as the control: its one-sided limit has to fall below the margin.
+
 Sources:
     Fleiss, Levin, Paik, "Statistical Methods for Rates and Proportions" (3rd ed., 2003): sample sizes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import ceil, sqrt
+from math import ceil, copysign, sqrt
 from typing import Any
 
 from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats.comparison import minimum_of, tightest_at
-from sentinelzer0.stats.confidence_sequences import critical_z, tuned_rho
-from sentinelzer0.stats.estimators import IMAGINED, Metric
+from sentinelzer0.stats.confidence_sequences import critical_z, critical_z_one_sided, tuned_rho
+from sentinelzer0.stats.estimators import IMAGINED, Direction, Metric
 from sentinelzer0.stats.first_passage import MOST, Passage, passage
 from sentinelzer0.stats.plan_settings import Baseline, Setting, baseline_by_hand, baseline_of, signed_effect
 from sentinelzer0.stats.plan_words import plan_sentence, remaining_sentence
@@ -29,11 +33,13 @@ from sentinelzer0.stats.special_functions import normal_quantile
 
 __all__ = [
     "Baseline",
+    "Kept",
     "Plan",
     "Remaining",
     "Setting",
     "baseline_by_hand",
     "baseline_of",
+    "kept",
     "plan",
     "remaining",
     "signed_effect",
@@ -122,6 +128,41 @@ class Remaining:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the proof that a guardrail is kept needs, if the challenger is exactly as good as the control.
+
+    Attributes:
+        metric: The metric's name.
+        baseline: Its value in the control.
+        margin: How much worse is accepted.
+        relative: Whether the margin is a share of the control's value.
+        alpha: Probability of a wrong proof.
+        units_expected: Units of both arms until the proof, on average; 0 when it is there.
+        units_max: Units by which nine of ten such tests have it.
+        requests_expected: Requests behind ``units_expected``.
+        requests_max: Requests behind ``units_max``.
+        duration_s: Seconds for ``requests_expected``; None without a rate.
+        duration_max_s: Seconds for ``requests_max``; None without a rate.
+    """
+
+    metric: str
+    baseline: float
+    margin: float
+    relative: bool
+    alpha: float
+    units_expected: int
+    units_max: int
+    requests_expected: int
+    requests_max: int
+    duration_s: float | None
+    duration_max_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
 def plan(baseline: Baseline, gap: float, setting: Setting) -> Plan:
     """Say what a test takes, once at a fixed horizon and once sequentially.
 
@@ -190,6 +231,78 @@ def remaining(
     )
 
 
+def kept(
+    baseline: Baseline,
+    margin: float,
+    setting: Setting,
+    *,
+    relative: bool = False,
+    information: float = 0.0,
+    worse_by: float | None = None,
+) -> Kept | None:
+    """Say what proves that a guardrail is kept, if the challenger is exactly as good as the control from now on.
+
+    Args:
+        baseline: The control in the guarded metric.
+        margin: How much worse is accepted, in the unit of the metric.
+        setting: How the test is run; ``alpha`` is the level of this proof.
+        relative: The margin is a share of the control's value instead.
+        information: Effective units seen so far.
+        worse_by: By how much the challenger has been worse so far, in the unit of the margin; None when unknown.
+
+    Returns:
+        None when no number of requests proves it, as without a margin.
+    """
+    unit = abs(baseline.value) if relative else 1.0
+    if margin * unit <= 0.0:
+        return None
+    seen = (0.0, 0.0) if worse_by is None else (information, (margin - worse_by) * unit)
+    found = _proof(baseline, margin, setting, relative=relative, seen=seen)
+    if found is None:
+        return None
+    expected, most = setting.requests(found.mean), setting.requests(found.most)
+    return Kept(
+        metric=baseline.metric.value,
+        baseline=baseline.value,
+        margin=margin,
+        relative=relative,
+        alpha=setting.alpha,
+        units_expected=ceil(found.mean),
+        units_max=ceil(found.most),
+        requests_expected=expected,
+        requests_max=most,
+        duration_s=setting.seconds(expected),
+        duration_max_s=setting.seconds(most),
+    )
+
+
+def _proof(
+    baseline: Baseline, margin: float, setting: Setting, *, relative: bool, seen: tuple[float, float]
+) -> Passage | None:
+    """Units of both arms until the one-sided limit of :func:`sentinelzer0.stats.comparison.harm` is below the margin."""
+    value, alpha = baseline.value, setting.alpha
+    sign = 1.0 if baseline.metric.direction is Direction.LOWER else -1.0
+    of_a = sign + copysign(margin, value) if relative else sign
+    effective = 4.0 * setting.share * (1.0 - setting.share)
+    rho = tuned_rho(tightest_at(setting.min_samples), min(2.0 * alpha, 0.5 + 0.5 * alpha))
+
+    def spread(time: float) -> tuple[float, float]:
+        """Standard error, and what skewness adds to the upper limit per squared z."""
+        units = time / effective
+        a = _expected(baseline, value, units * (1.0 - setting.share))
+        b = _expected(baseline, value, units * setting.share)
+        variance = of_a * of_a * a[0] + b[0]
+        return sqrt(variance), max(0.0, 0.5 * (sign * b[1] - of_a**3 * a[1]) / variance)
+
+    def boundary(time: float) -> float:
+        z = critical_z_one_sided(time, alpha, rho)
+        error, lean = spread(time)
+        return z * error + z * z * lean
+
+    drift = margin * abs(value) if relative else margin
+    return _meeting(baseline, setting, boundary, lambda time: spread(time)[0], drift, seen)
+
+
 def _passage(
     baseline: Baseline, gap: float, setting: Setting, information: float = 0.0, difference: float = 0.0
 ) -> Passage:
@@ -216,20 +329,30 @@ def _passage(
         error, lean = spread(time)
         return z * error + z * z * lean
 
-    earliest = effective * minimum_of(baseline.metric, setting.min_samples) / min(setting.share, 1.0 - setting.share)
-    found = passage(
-        boundary,
-        lambda time: spread(time)[0],
-        abs(gap),
-        earliest=earliest,
-        information=information,
-        estimate=side * difference,
-    )
+    seen = information, side * difference
+    found = _meeting(baseline, setting, boundary, lambda time: spread(time)[0], abs(gap), seen)
     if found is None:
         raise InvalidInputError(f"No number of requests shows a difference of {gap:g}.", hint="Ask for a larger one.")
+    return found
+
+
+def _meeting(
+    baseline: Baseline,
+    setting: Setting,
+    boundary: Callable[[float], float],
+    noise: Callable[[float], float],
+    drift: float,
+    seen: tuple[float, float],
+) -> Passage | None:
+    """Units of both arms until an estimate of that drift meets the boundary, given information and estimate so far."""
+    effective, least = 4.0 * setting.share * (1.0 - setting.share), min(setting.share, 1.0 - setting.share)
+    needed = minimum_of(baseline.metric, setting.min_samples)
+    earliest, (information, estimate) = effective * needed / least, seen
+    found = passage(boundary, noise, drift, earliest=earliest, information=information, estimate=estimate)
+    if found is None:
+        return None
     mean, most = found.mean / effective, found.most / effective
     if information == 0.0:  # how many units it takes until the smaller arm has its minimum varies, too
-        least, needed = min(setting.share, 1.0 - setting.share), minimum_of(baseline.metric, setting.min_samples)
         most = max(most, (needed + normal_quantile(1.0 - MOST) * sqrt(needed * (1.0 - least))) / least)
     return Passage(mean, most)
 
