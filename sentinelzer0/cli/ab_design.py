@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -55,6 +56,9 @@ def create(
     deadline: _Deadline = None,
     max_samples: _Budget = None,
     deploy: Annotated[bool, typer.Option("--deploy", help="Split the traffic of --environment while it runs.")] = False,
+    salt: Annotated[
+        str | None, typer.Option(help="16 hex digits the assignments hang on: two tests with one salt assign alike.")
+    ] = None,
     description: Annotated[str, typer.Option(help="What it is about.")] = "",
 ) -> None:
     """Design a test; nothing is routed or recorded before it is started."""
@@ -73,6 +77,7 @@ def create(
             primary_metric=metric,
             deployment=session.environment if deploy else None,
             model=session.model,
+            salt=salt,
             **settings,
         )
     session.emit(test.to_dict(), lambda: created_page(test), names=[test.test_id])
@@ -181,8 +186,17 @@ def _typed(
     if label_window is not None:
         found["label_window"] = values.duration(label_window)
     if deadline is not None:
-        found["deadline"] = values.moment(deadline) if "-" in deadline else values.duration(deadline)
+        found["deadline"] = _deadline(deadline)
     return found
+
+
+def _deadline(text: str) -> datetime | timedelta:
+    try:
+        return values.moment(text) if "-" in text else values.duration(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            error.message, hint="Write a date, 2026-03-01 or 2026-03-01T14:30+01:00, or a time from the start, 7d."
+        ) from error
 
 
 def _guardrail(text: str) -> Mapping[str, Any]:
@@ -203,4 +217,9 @@ def _guardrail(text: str) -> Mapping[str, Any]:
     head, colon, tail = metric.rpartition(":")
     if colon and tail in {"higher", "lower"}:
         metric, found = head, found | {"direction": tail}
+    elif colon and head != "custom" and not head.startswith("custom:"):
+        raise InvalidInputError(
+            f"The margin of the guardrail {head} is {tail!r}, which is not a number.",
+            hint="Write error_rate:0.01, avg_latency_ms:10% or custom:cost:lower:0.5.",
+        )
     return {"metric": metric} | found

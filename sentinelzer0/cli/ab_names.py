@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentinelzer0.cli.session import Session
-from sentinelzer0.errors import ABTestNotFoundError
+from sentinelzer0.errors import ABTestNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from sentinelzer0.mlops.ab_testing import ABTest
@@ -30,7 +30,12 @@ def require_test(workspace: Workspace, typed: str) -> ABTest:
     named = [test for test in tests if test.test_name == typed]
     if len(named) == 1:
         return named[0]
-    full = Session.full_id(typed, named or tests, "test_id")
+    if len(named) > 1:
+        raise InvalidInputError(
+            f"{len(named)} tests are named {typed!r}.",
+            hint=f"Use the id: {', '.join(test.test_id for test in named)}",
+        )
+    full = Session.full_id(typed, tests, "test_id")
     found = workspace.ab_tests.get_test(full)
     if found is None:
         raise ABTestNotFoundError(f"There is no A/B test {typed!r}.", hint="List them: sz0 ab list")

@@ -60,8 +60,10 @@ _GUARDRAILS: dict[str, Marked] = {
 
 def created_page(test: ABTest) -> list[Block]:
     """Return what is shown after a test was designed."""
+    challengers = [f"{version} ({letter})" for letter, version in zip("BCDEFG", list(test.arms)[1:], strict=False)]
+    against = " and ".join(", ".join(challengers).rsplit(", ", 1))
     return [
-        line(good("✓ "), name(test.test_name), f" designed: {test.model_a} (A) against {test.model_b} (B)"),
+        line(good("✓ "), name(test.test_name), f" designed: {test.model_a} (A) against {against}"),
         line(dim("test "), test.test_id, indent=2),
         next_command(f"sz0 ab start {test.test_id}"),
     ]
@@ -75,8 +77,8 @@ def list_page(tests: list[ABTest], now: datetime) -> list[Block]:
         [
             name(test.test_name),
             SHAPES[test.status.value],
-            f"{test.model_a} / {test.model_b}",
-            values.percent(test.traffic_split),
+            " / ".join(test.arms),
+            "shadow" if test.mode == "shadow" else " / ".join(map(values.percent, test.arms.values())),
             _counts(test),
             [strong(test.winner)] if test.winner else dim(values.NONE),
             values.relative(test.created_at, now),
@@ -84,7 +86,7 @@ def list_page(tests: list[ABTest], now: datetime) -> list[Block]:
         ]
         for test in tests
     ]
-    heads = ("name", "status", "A / B", ">share of B", ">requests A / B", "winner", "created", "test")
+    heads = ("name", "status", "arms", ">shares", ">requests", "winner", "created", "test")
     return [Table(heads, rows, wide=(0,), optional=(6, 3, 4))]
 
 
@@ -102,7 +104,7 @@ def state_page(test: ABTest) -> Iterator[Block]:
         ("traffic", f"splits {test.deployment}" if test.deployment else "of the caller"),
         ("started", values.absolute(test.started_at)),
         ("ended", values.absolute(test.ended_at)),
-        ("requests", _counts(test)),
+        ("requests", _counts_by_version(test)),
         ("winner", f"{test.winner} (confidence {test.winner_confidence:.4f})" if test.winner else "not decided"),
     ]
     rows += [(label, text) for label, text in _rules(test) if text]
@@ -132,7 +134,8 @@ def _guarded(test: ABTest) -> str:
 
 def _rules(test: ABTest) -> Iterator[tuple[str, str]]:
     """Yield what else was designed; an empty text is left out."""
-    yield "phases", " → ".join(values.percent(sum(list(one["shares"].values())[1:])) for one in test.phases)
+    if test.mode != "shadow":
+        yield "phases", " → ".join(_shares(one["shares"]) for one in test.phases)
     yield "segments", ", ".join(test.segments)
     yield "slow", f"above {values.number(test.latency_slo_ms)} ms" if test.latency_slo_ms else ""
     yield "labels wait", f"{test.label_window_s / 3600:g} h" if test.label_window_s else ""
@@ -151,9 +154,19 @@ def recorded_page(done: dict[str, Any]) -> list[Block]:
         "duplicates": "repeated and ignored",
         "late": "late, not counted",
     }
-    said = ", ".join(f"{done[key]} {word}" for key, word in words.items() if done[key]) or "nothing to record"
+    counts = [f"{done[key]} {word}" for key, word in words.items() if done[key]]
+    said = ", ".join([*counts, *_labels(done)]) or "nothing new to record"
     request = done.get("request_id")
     return [line(good("✓ "), said, dim(f"  request {request}") if request else "")]
+
+
+def _labels(done: Mapping[str, Any]) -> Iterator[str]:
+    kept, replaced = done["kept"], done["relabelled"]
+    if kept:
+        labels, come = ("label", "its outcome comes") if kept == 1 else (f"{kept} labels", "their outcomes come")
+        yield f"{labels} kept until {come} with a prediction"
+    if replaced:
+        yield "label replaced" if replaced == 1 else f"{replaced} labels replaced"
 
 
 def results_page(results: dict[str, Any]) -> Iterator[Block]:
@@ -298,7 +311,14 @@ def _so_far(words: MetricWords, found: Mapping[str, Any]) -> Piece:
     return mark(f"{'▲' if found['difference'] > 0 else '▼'} {judged}")
 
 
+def _shares(shares: Mapping[str, float]) -> str:
+    """Return whose share is what; with one challenger the control's is what is left."""
+    return ", ".join(f"{version} {values.percent(share)}" for version, share in list(shares.items())[1:])
+
+
 def _counts(test: ABTest) -> str:
-    if test.metrics_a is None or test.metrics_b is None:
-        return "0 / 0"
-    return f"{test.metrics_a.total_requests} / {test.metrics_b.total_requests}"
+    return " / ".join(str(metrics.total_requests) for metrics in test.metrics.values()) or "0 / 0"
+
+
+def _counts_by_version(test: ABTest) -> str:
+    return ", ".join(f"{version} {metrics.total_requests}" for version, metrics in test.metrics.items()) or "none"

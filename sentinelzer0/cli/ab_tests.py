@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentinelzer0.cli import options, values
+from sentinelzer0.cli import options, recording, values
 from sentinelzer0.cli.ab_design import assign, create, edit, share
 from sentinelzer0.cli.ab_names import Named, id_of, require_test
 from sentinelzer0.cli.ab_pages import list_page, recorded_page, results_page, state_page, winner_of
@@ -137,9 +137,15 @@ def record(
     true_label: Annotated[str | None, typer.Option(help="attack or benign; `ab label` adds it later.")] = None,
     request_id: Annotated[str | None, typer.Option(help="What a repeat or a later label is recognised by.")] = None,
     key: Annotated[str | None, typer.Option(help="The key it was routed by.")] = None,
+    segment: recording.Segment = None,
+    custom: recording.Custom = None,
+    assignment: recording.Assigned = None,
+    revision: recording.Revision = None,
+    share: recording.Share = None,
 ) -> None:
     """Record the outcome of one request."""
     session: Session = ctx.obj
+    assigned = recording.assigned(version, assignment, revision, share)
     with session.workspace() as workspace:
         done = workspace.ab_tests.record_result(
             id_of(workspace, test),
@@ -149,8 +155,11 @@ def record(
             confidence,
             true_label,
             predicted_label,
+            recording.custom_metrics(custom),
             request_id=request_id,
             key=key,
+            assignment=assigned,
+            segment=segment,
         )
     session.emit(done.to_dict(), lambda: recorded_page(done.to_dict()), names=[done.request_id or ""])
 
@@ -164,7 +173,7 @@ def record_many(
     """Record outcomes from a file, 1000 a transaction; a line has model_version, success, latency_ms and more."""
     session: Session = ctx.obj
     rows = values.json_lines(path)
-    total: dict[str, Any] = {"counted": 0, "duplicates": 0, "labelled": 0, "late": 0}
+    total = recording.no_counts()
     with session.workspace() as workspace:
         full = id_of(workspace, test)
         for start_of_batch in range(0, len(rows), BATCH):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentinelzer0.cli import values
+from sentinelzer0.cli import options, recording, values
 from sentinelzer0.cli.ab_names import id_of
 from sentinelzer0.cli.ab_pages import recorded_page
 from sentinelzer0.cli.blocks import Block, Facts, good, line, name
@@ -18,6 +18,7 @@ from sentinelzer0.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from sentinelzer0.mlops.ab_values import TestMetrics
+    from sentinelzer0.mlops.outcomes import Pruned
     from sentinelzer0.workspace import Workspace
 
 app = noun("Outcomes of production: what every version showed, outside any test.")
@@ -38,6 +39,8 @@ def record(
     true_label: Annotated[str | None, typer.Option(help="attack or benign; `outcomes label` adds it later.")] = None,
     request_id: Annotated[str | None, typer.Option(help="What a repeat or a later label is recognised by.")] = None,
     key: Annotated[str | None, typer.Option(help="The unit: user, host or stream.")] = None,
+    segment: recording.Segment = None,
+    custom: recording.Custom = None,
 ) -> None:
     """Record the outcome of one request to production."""
     session: Session = ctx.obj
@@ -51,6 +54,8 @@ def record(
             true_label=true_label,
             request_id=request_id,
             key=key,
+            segment=segment,
+            custom_metrics=recording.custom_metrics(custom),
             model=session.model,
         )
     session.emit(done.to_dict(), lambda: recorded_page(done.to_dict()), names=[done.request_id or ""])
@@ -64,7 +69,7 @@ def record_many(
     """Record outcomes from a file, 1000 a transaction; a line has model_version, success, latency_ms and more."""
     session: Session = ctx.obj
     rows = values.json_lines(path)
-    total: dict[str, Any] = {"counted": 0, "duplicates": 0, "labelled": 0, "late": 0}
+    total = recording.no_counts()
     with session.workspace() as workspace:
         for start in range(0, len(rows), BATCH):
             done = workspace.outcomes.record_many(rows[start : start + BATCH], model=session.model).to_dict()
@@ -128,19 +133,29 @@ def prune(
         float | None, typer.Option(metavar="DAYS", help="The setting retention_days when left out.", show_default=False)
     ] = None,
     test: _Test = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: options.Yes = False,
 ) -> None:
     """Delete old raw outcomes; the statistics stay as they are."""
     session: Session = ctx.obj
     days = _retention(session) if older_than is None else older_than
     with session.workspace() as workspace:
-        found = _id(workspace, test)
-        done = workspace.outcomes.prune(days, test_id=found, model=session.model, pruned_by=session.actor)
-    before = values.precise(done.before)
+        found, model = _id(workspace, test), session.model
+        done = workspace.outcomes.prune(days, test_id=found, model=model, dry_run=True)
+        if not dry_run:
+            if done.rows:
+                session.confirm(f"Delete {_pruned(done)} of {done.stream}?", yes=yes)
+            done = workspace.outcomes.prune(done.before, test_id=found, model=model, pruned_by=session.actor)
+    verb = "would go" if dry_run else "deleted"
     session.emit(
         done.to_dict(),
-        lambda: [line(good("✓ "), f"{done.rows:,} raw outcomes from before {before} UTC deleted; statistics stay")],
+        lambda: [line(good("✓ "), f"{_pruned(done)} {verb}; statistics stay")],
         names=[str(done.rows)],
     )
+
+
+def _pruned(done: Pruned) -> str:
+    return f"{done.rows:,} raw outcomes from before {values.precise(done.before)} UTC"
 
 
 def _retention(session: Session) -> float | None:

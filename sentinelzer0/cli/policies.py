@@ -185,9 +185,7 @@ def _history(page: list[InstalledPolicy], latest: int) -> list[Block]:
     return [Table((">revision", "policy", "since (UTC)", "by", "sha256", "why"), rows, wide=(5,))]
 
 
-def _checked(
-    policy: Policy, held: list[GateResult], version: str | None, target: str, source: str
-) -> Iterator[Block]:
+def _checked(policy: Policy, held: list[GateResult], version: str | None, target: str, source: str) -> Iterator[Block]:
     yield line(good("✓ "), name(policy.name), " is a valid policy", dim(f"  sha256 {values.short(policy.digest)}"))
     if version is not None:
         yield line(f"Gates for {version} to {target}:" if held else f"No gate guards {target}.")

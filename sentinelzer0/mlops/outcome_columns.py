@@ -151,7 +151,11 @@ def _request_ids(given: Sequence[Any], assigned: Iterable[Any], base: str) -> Se
 
 
 def _units(keys: Sequence[Any]) -> Sequence[str | None]:
-    if set(map(type, keys)) <= {str, _NONE} and "" not in keys and _is_plain(keys if None not in keys else filter(None, keys)):
+    if (
+        set(map(type, keys)) <= {str, _NONE}
+        and "" not in keys
+        and _is_plain(keys if None not in keys else filter(None, keys))
+    ):
         return keys
     return [None if key is None else unit_of(key) for key in keys]
 

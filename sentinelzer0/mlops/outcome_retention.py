@@ -40,24 +40,29 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was deleted.
+    """What was deleted, or would be.
 
     Attributes:
         stream: Whose raw outcomes: a test's, or ``production/<model>``.
         before: Those recorded before this time.
         rows: How many outcomes.
+        dry_run: Whether nothing was deleted.
     """
 
     stream: str
     before: datetime
     rows: int
+    dry_run: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"stream": self.stream, "before": self.before.isoformat(), "rows": self.rows}
+        row = {"stream": self.stream, "before": self.before.isoformat(), "rows": self.rows}
+        return row | {"dry_run": self.dry_run}
 
 
-def prune(kernel: Kernel, stream: str, older_than: datetime | float | None, person: str | Actor) -> Pruned:
+def prune(
+    kernel: Kernel, stream: str, older_than: datetime | float | None, person: str | Actor, *, dry_run: bool = False
+) -> Pruned:
     """Delete raw outcomes recorded before a time; on record.
 
     Args:
@@ -65,11 +70,16 @@ def prune(kernel: Kernel, stream: str, older_than: datetime | float | None, pers
         stream: Whose.
         older_than: A time (aware), or an age in days.
         person: Who deletes.
+        dry_run: Whether only to count.
 
     Raises:
         InvalidInputError: Neither a time nor an age.
     """
     who = check_actor(person)
+    if dry_run:
+        with kernel.read() as view:
+            before = _before(older_than, view.now)
+            return Pruned(stream, before, view.outcomes.older(stream, before), dry_run=True)
     subject = f"outcomes:{stream}"
     with kernel.begin(who, PRUNE, subject) as tx:
         before = _before(older_than, tx.now)

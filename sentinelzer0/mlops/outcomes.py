@@ -227,6 +227,7 @@ class Outcomes:
         test_id: str | None = None,
         model: str = DEFAULT_MODEL,
         pruned_by: str | Actor = "system",
+        dry_run: bool = False,
     ) -> Pruned:
         """Delete old raw outcomes; the statistics stay as they are.
 
@@ -237,13 +238,14 @@ class Outcomes:
             test_id: A test's outcomes instead of production's.
             model: The model whose production is meant.
             pruned_by: Who deletes.
+            dry_run: Whether only to count what would be deleted.
 
         Raises:
             ABTestNotFoundError: There is no such test.
             InvalidInputError: No time and no age is known, or it is not possible.
         """
         age = self._retention_days if older_than is None else older_than
-        return retention.prune(self._kernel, self._raw(test_id, model), age, pruned_by)
+        return retention.prune(self._kernel, self._raw(test_id, model), age, pruned_by, dry_run=dry_run)
 
     def _raw(self, test_id: str | None, model: str) -> str:
         if test_id is None:

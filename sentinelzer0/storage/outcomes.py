@@ -178,9 +178,13 @@ class OutcomeRows:
 
     def prune(self, stream: str, before: datetime) -> int:
         """Delete the rows recorded before a time, and return how many outcomes were among them."""
-        parameters = {"of_stream": stream, "before": encode_time(before)}
-        row = self._connection.first(_count_old, parameters)
-        self._connection.run(_delete_old, parameters)
+        count = self.older(stream, before)
+        self._connection.run(_delete_old, {"of_stream": stream, "before": encode_time(before)})
+        return count
+
+    def older(self, stream: str, before: datetime) -> int:
+        """Return how many outcomes were recorded before a time."""
+        row = self._connection.first(_count_old, {"of_stream": stream, "before": encode_time(before)})
         return 0 if row is None else int(row[0])
 
 
