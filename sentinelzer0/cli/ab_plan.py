@@ -12,6 +12,7 @@ from sentinelzer0.cli.ab_names import id_of
 from sentinelzer0.cli.blocks import Block, Cell, Table, dim, line, name, next_command, strong
 from sentinelzer0.cli.session import Session
 from sentinelzer0.errors import InvalidInputError
+from sentinelzer0.stats.plan_words import apart
 
 _Test = Annotated[
     str | None, typer.Argument(metavar="TEST", help="An existing test: its id, the end of it, or its name.")
@@ -30,7 +31,7 @@ def plan(
     effect: Annotated[float | None, typer.Option(help="How much better B has to be; negative for a worsening.")] = None,
     relative_effect: Annotated[float | None, typer.Option(help="The same as a share of the baseline.")] = None,
     share: Annotated[float | None, typer.Option(help="Share of the challenger among both arms.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Probability of a wrong verdict.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Probability of a wrong verdict, of the whole test.")] = None,
     power: Annotated[float, typer.Option(help="Of the fixed horizon.")] = 0.8,
     min_samples: Annotated[int | None, typer.Option(help="Requests each arm needs before a verdict.")] = None,
     labelled_share: Annotated[float | None, typer.Option(help="Share of the requests that get a true label.")] = None,
@@ -70,37 +71,57 @@ def plan(
 
 
 def plan_page(found: dict[str, Any]) -> Iterator[Block]:
-    """Return a plan: the question, both answers side by side, what is left, what was assumed."""
-    before, gap = found["baseline"], found["effect"]
+    """Return a plan: the question, both answers side by side, the guardrails, what is left, what was assumed."""
+    gap = found["effect"]
+    before, after = apart(found["baseline"], gap)
+    level = f"{found['alpha']:g}"
+    if found["alpha"] != found["significance_threshold"]:
+        level += f" of {found['significance_threshold']:g}"
     yield line(
         name(found["metric"]),
-        f"  {values.number(before)} in the control, {values.number(before + gap)} in the challenger ",
+        f"  {before} in the control, {after} in the challenger ",
         strong(f"({values.signed(gap)})"),
     )
     yield line(
         dim(f"baseline: {found['source']}; {values.percent(found['share'])} of both arms to the challenger, "),
-        dim(f"alpha {found['alpha']:g}, at least {found['min_samples']} an arm"),
+        dim(f"alpha {level}, at least {found['min_samples']} an arm"),
     )
-    heads = ("", ">fixed horizon", ">sequential, on average", ">nine of ten by")
-    rows: list[list[Cell]] = [
-        ["looks", "one, at the end", "any number", "any number"],
-        ["requests", *(_count(found[key]) for key in ("requests_fixed", "requests_expected", "requests_total"))],
-    ]
-    if found["labelled_share"] < 1.0:
-        kind = f"of them counted ({values.percent(found['labelled_share'])})"
-        rows.append([kind, *(_count(found[key]) for key in ("fixed_total", "sequential_expected", "sequential_max"))])
-    if found["rate_per_s"] is not None:
-        times = found["durations"]
-        rate = f"at {values.number(found['rate_per_s'])} a second"
-        rows.append([rate, *(times[key] for key in ("duration_fixed_s", "duration_s", "duration_max_s"))])
-    rows.append(["chance to find it", values.percent(found["power"]), "certain, if it goes on", "90 %"])
-    yield Table(heads, rows)
+    yield Table(("", ">fixed horizon", ">sequential, on average", ">nine of ten by"), _rows(found))
+    if found["guardrails"]:
+        yield line(
+            dim("A promotion waits for all of them; "),
+            f"{found['needs_longest']} needs the longest",
+            dim(" on average."),
+        )
     if found["remaining"] is not None:
         yield line(strong(found["remaining"]["sentence"]), dim(f" Seen so far: {found['seen']:,}."))
     for assumed in found["assumptions"]:
         yield line(dim(f"Assumed: {assumed}"), indent=2)
     test = found["test_id"]
     yield next_command(f"sz0 ab create NAME A B --metric {found['metric']}" if test is None else f"sz0 ab show {test}")
+
+
+def _rows(found: dict[str, Any]) -> list[list[Cell]]:
+    """Return what the primary metric takes, what each guardrail takes, and both together."""
+    primary = found["primary"]
+    own = (found["requests_fixed"], primary["requests_expected"], primary["requests_total"])
+    rows: list[list[Cell]] = [["looks", "one, at the end", "any number", "any number"]]
+    rows.append(["requests", *map(_count, own)])
+    if found["labelled_share"] < 1.0:
+        kind = f"of them counted ({values.percent(found['labelled_share'])})"
+        rows.append([kind, *(_count(found[key]) for key in ("fixed_total", "sequential_expected", "sequential_max"))])
+    rows += [
+        [f"guardrail {kept['metric']}", "", _count(kept["requests_expected"]), _count(kept["requests_max"])]
+        for kept in found["guardrails"]
+    ]
+    if found["guardrails"]:
+        rows.append(["a promotion", "", _count(found["requests_expected"]), _count(found["requests_total"])])
+    if found["rate_per_s"] is not None:
+        times = found["durations"]
+        rate = f"at {values.number(found['rate_per_s'])} a second"
+        rows.append([rate, *(times[key] for key in ("duration_fixed_s", "duration_s", "duration_max_s"))])
+    rows.append(["chance to find it", values.percent(found["power"]), "certain, if it goes on", "90 %"])
+    return rows
 
 
 def _count(number: int) -> str:

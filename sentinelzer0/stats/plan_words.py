@@ -72,7 +72,7 @@ def promotion_sentence(longest: str, requests: tuple[int, int], rate_per_s: floa
     return (
         f"A promotion waits until the guardrails are proven to be kept as well: {expected:,}{' more' * more} requests on "
         f"average, {most:,} in nine of ten tests{times}, if the challenger is exactly as good there. {longest} needs "
-        f"the longest: {expected:,} requests on average."
+        f"the longest."
     )
 
 
@@ -83,7 +83,9 @@ def apart(value: float, gap: float) -> tuple[str, str]:
     (('0.05', '0.049999'), ('0.9', '0.92'), ('20', '20.00123'))
     """
     digits = 4
-    while digits < 17 and abs(float(f"{value + gap:.{digits}g}") - float(f"{value:.{digits}g}") - gap) > 0.02 * abs(gap):
+    while digits < 17 and abs(float(f"{value + gap:.{digits}g}") - float(f"{value:.{digits}g}") - gap) > 0.02 * abs(
+        gap
+    ):
         digits += 1
     return f"{value:.{digits}g}", f"{value + gap:.{digits}g}"
 

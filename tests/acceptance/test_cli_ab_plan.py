@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,11 +91,17 @@ def test_a_plan_by_hand_shows_both_answers_side_by_side(sz0: Run) -> None:
         assert wanted in said
     assert "sz0 ab create NAME A B --metric error_rate" in said
     found = sz0(*words, "--output", "json").data
-    assert found["per_arm_fixed"] == 2316  # (1.95996 + 0.84162)^2 (.02 * .98 + .01 * .99) / .01^2, rounded up
-    assert found["fixed_total"] == found["requests_fixed"] == 4632
-    assert 4632 < found["requests_expected"] < found["requests_total"]
+    # (2.24140 + 0.84162)^2 (.02 * .98 + .01 * .99) / .01^2, rounded up: the guardrail of a new test takes half of .05
+    assert (found["alpha"], found["significance_threshold"]) == (0.025, 0.05)
+    assert found["per_arm_fixed"] == 2804
+    assert found["fixed_total"] == found["requests_fixed"] == 5608
+    assert 5608 < found["requests_expected"] < found["requests_total"]
     assert found["duration_s"] == pytest.approx(found["requests_expected"] / 5)
     assert (found["remaining"], found["test_id"], found["source"]) == (None, None, "given")
+    unknown = "The mean latency of the control and its spread are not known: "
+    assert found["assumptions"][-1] == unknown + "what the guardrail avg_latency_ms takes is left out."
+    assert unknown in " ".join(said.split())
+    assert (found["guardrails"], found["needs_longest"]) == ([], None)
     assert f"{found['requests_expected']:,}" in found["sentence"]
     assert f"{found['requests_expected']:,}" in said
     assert sz0(*words, "--output", "quiet").out == f"{found['requests_expected']}\n"
@@ -203,6 +211,76 @@ def test_a_running_test_is_planned_from_what_it_has_seen(
     assert latency["labelled_share"] == 1.0
     assert latency["effect"] < 0
     json.dumps([found, observed, latency], allow_nan=False)
+
+
+def outcomes(test_requests: int, *, confident: float = 0.0) -> list[dict[str, Any]]:
+    """A tenth fails, latencies are log-normal, and the challenger may be more confident."""
+    chance = random.Random(5)
+    return [
+        {
+            "model_version": ("v1", "v2")[index % 2],
+            "success": chance.random() >= 0.1,
+            "latency_ms": 20.0 * math.exp(chance.gauss(0.0, 1.0)),
+            "confidence": min(1.0, max(0.0, chance.gauss(0.6 + confident * (index % 2), 0.12))),
+            "request_id": f"r{index}",
+        }
+        for index in range(test_requests)
+    ]
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[Workspace, str]]:
+    """A test on the confidence with the usual guardrails, which has seen 1,000 requests."""
+    with Workspace.open(tmp_path / "guarded") as workspace:
+        test = workspace.ab_tests.create_test("t", "v1", "v2", 0.5, primary_metric="avg_confidence")
+        workspace.ab_tests.start_test(test.test_id)
+        workspace.ab_tests.record_results(test.test_id, outcomes(1000, confident=0.05))
+        yield workspace, test.test_id
+
+
+def test_a_promotion_takes_as_long_as_its_slowest_guardrail(guarded: tuple[Workspace, str]) -> None:
+    workspace, test_id = guarded
+    found = plan_for(workspace.kernel, test_id, minimum_effect=0.05, rate_per_s=10.0)
+    rails = {rail["metric"]: rail for rail in found["guardrails"]}
+    assert set(rails) == {"error_rate", "avg_latency_ms"}
+    assert {rail["alpha"] for rail in rails.values()} == {0.05}
+    assert found["needs_longest"] == "error_rate"
+    assert found["requests_expected"] == rails["error_rate"]["requests_expected"]
+    assert found["requests_expected"] > 10 * found["primary"]["requests_expected"]
+    assert found["requests_total"] == rails["error_rate"]["requests_max"]
+    assert found["duration_s"] == pytest.approx(found["requests_expected"] / 10.0)
+    assert found["sentence"].endswith("The guardrail error_rate needs the longest.")
+    left = found["remaining"]
+    assert left["primary"]["requests_expected"] == 0
+    assert left["needs_longest"] == "error_rate"
+    assert 0 < left["requests_expected"] < found["requests_expected"]
+    assert f"{left['requests_expected']:,} more requests" in left["sentence"]
+    json.dumps(found, allow_nan=False)
+    alone = plan_for(workspace.kernel, test_id, minimum_effect=0.05, rate_per_s=10.0, guardrails=())
+    assert (alone["guardrails"], alone["needs_longest"], alone["alpha"]) == ([], None, 0.05)
+    assert alone["requests_expected"] < found["primary"]["requests_expected"]
+    worse = plan_for(workspace.kernel, test_id, minimum_effect=-0.05)
+    assert worse["guardrails"] == []
+    other = plan_for(workspace.kernel, test_id, minimum_effect=0.05, guardrails=[{"metric": "error_rate", "margin": 0}])
+    assert other["guardrails"] == []
+    assert "leaves a challenger that is exactly as good no margin" in other["assumptions"][-1]
+    easy = plan_for(workspace.kernel, test_id, minimum_effect=0.005, guardrails=["avg_latency_ms"])
+    assert easy["needs_longest"] == "avg_confidence"
+    assert easy["requests_expected"] == easy["primary"]["requests_expected"]
+
+
+def test_the_page_says_what_needs_the_longest(sz0: Run, home: Path) -> None:
+    with Workspace.open("models") as workspace:
+        test = workspace.ab_tests.create_test("t", "v1", "v2", 0.5, primary_metric="avg_confidence")
+        workspace.ab_tests.start_test(test.test_id)
+        workspace.ab_tests.record_results(test.test_id, outcomes(400))
+    words = ("ab", "plan", "t", "--effect", "0.05")
+    found, said = sz0(*words, "-o", "json").data, " ".join(sz0(*words, "--no-color").out.split())
+    assert "alpha 0.025 of 0.05" in said
+    assert "error_rate needs the longest on average." in said
+    assert f"a promotion {found['requests_expected']:,} {found['requests_total']:,}" in said
+    for rail in found["guardrails"]:
+        assert f"guardrail {rail['metric']} {rail['requests_expected']:,} {rail['requests_max']:,}" in said
 
 
 def test_the_page_of_a_running_test_says_what_is_left(sz0: Run, home: Path) -> None:

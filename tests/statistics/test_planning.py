@@ -1,15 +1,20 @@
-"""What a plan promises is what simulated tests take: mean and upper decile within 15 %, with fixed seeds."""
+"""What a plan promises is what simulated tests take, with fixed seeds: mean and upper decile within 15 %, 25 % for
+guardrails."""
 
 from __future__ import annotations
 
 import os
+from math import e, exp, sqrt
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sentinelzer0.domain.ab_tests import FIRST_LOOK, next_look
-from sentinelzer0.stats.planning import Baseline, Plan, Setting, baseline_by_hand, plan, remaining
+from sentinelzer0.stats.comparison import HarmState, Stratum, harm
+from sentinelzer0.stats.estimators import ArmStatistics, Metric
+from sentinelzer0.stats.moments import Moments
+from sentinelzer0.stats.planning import Baseline, Plan, Setting, baseline_by_hand, kept, plan, remaining
 from tests.statistics.simulator import Arm, Confusions, Means, Proportions, critical_z
 
 STREAMS = int(os.environ.get("SENTINELZER0_SIMULATED_TESTS", "1000"))
@@ -122,3 +127,36 @@ def test_what_a_running_test_still_needs_is_what_it_takes_from_there() -> None:
         found = remaining(baseline, gap, setting, information=float(at[look]), difference=now)
         assert found.units_expected == pytest.approx(float(seen[1, chosen].mean()), rel=TOLERANCE)
         assert found.units_max == pytest.approx(float(np.quantile(seen[1, chosen], 0.9)), rel=2 * TOLERANCE)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+@pytest.mark.parametrize("metric", ["error_rate", "avg_latency_ms"])
+def test_the_proof_that_a_guardrail_is_kept(metric: str, share: float) -> None:
+    """A tenth of the requests fails, latencies are log-normal, and both arms are alike; judged by the runtime."""
+    relative, setting = metric == "avg_latency_ms", Setting(share=share)
+    margin = 0.2 if relative else 0.02
+    rate = baseline_by_hand("error_rate", 0.1)
+    spread = sqrt(e * (e - 1))  # of exp(N(0, 1)); its skewness is (e + 2) sqrt(e - 1)
+    latency = Baseline(Metric.AVG_LATENCY_MS, exp(0.5), 1.0, spread**2, (e + 2) * sqrt(e - 1) * spread**3)
+    found = kept(latency if relative else rate, margin, setting, relative=relative)
+    assert found is not None
+    rng = np.random.default_rng(44)
+    took = [proven_at(rng, metric, margin, setting, relative=relative) for _ in range(min(STREAMS, 300))]
+    assert found.units_expected == pytest.approx(float(np.mean(took)), rel=0.25)
+    assert found.units_max == pytest.approx(float(np.quantile(took, 0.9)), rel=0.25)
+
+
+def proven_at(rng: np.random.Generator, metric: str, margin: float, setting: Setting, *, relative: bool) -> int:
+    """Units of both arms at the first look at which the guardrail is proven to be kept."""
+    arms, at = [ArmStatistics(), ArmStatistics()], 0
+    for look in looks(10**7):
+        in_b = int(rng.binomial(int(look) - at, setting.share))
+        for arm, units in enumerate((int(look) - at - in_b, in_b)):
+            values = rng.lognormal(0.0, 1.0, units) if relative else np.zeros(0)
+            moments = Moments(len(values), *(float((values**power).sum()) for power in (1, 2, 3)))
+            arms[arm] = arms[arm] + ArmStatistics(units, int(rng.binomial(units, 0.1)), moments)
+        at = int(look)
+        judged = harm([Stratum(*arms)], metric, margin, setting.alpha, setting.min_samples, relative=relative)
+        if judged.state is HarmState.PASSED:
+            return at
+    raise AssertionError("never proven")

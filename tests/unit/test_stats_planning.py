@@ -12,13 +12,14 @@ from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.stats.estimators import ArmStatistics, CustomMetric, Direction, Metric
 from sentinelzer0.stats.first_passage import passage
 from sentinelzer0.stats.moments import Confusion, Moments
-from sentinelzer0.stats.plan_words import duration
+from sentinelzer0.stats.plan_words import apart, duration
 from sentinelzer0.stats.planning import (
     Baseline,
     Setting,
     _expected,
     baseline_by_hand,
     baseline_of,
+    kept,
     plan,
     remaining,
     signed_effect,
@@ -130,10 +131,50 @@ def test_what_remains_shrinks_with_what_was_seen() -> None:
     assert wrong_way.units_expected > left[0].units_expected
     done = remaining(RATE, 0.02, setting, information=20_000.0, difference=0.03)
     assert (done.units_expected, done.units_max, done.duration_s) == (0, 0, 0.0)
-    assert done.sentence == "The evidence on the error rate carries a verdict already."
+    assert done.sentence == "The evidence on the error rate is enough already."
     assert "at this rate in" in left[1].sentence
     early = remaining(RATE, 0.5, Setting(min_samples=1000), information=500.0, difference=0.5)
     assert early.units_expected == early.units_max == 1500
+
+
+LATENCY = baseline_by_hand("avg_latency_ms", 20.0, standard_deviation=20.0)
+
+
+@pytest.mark.parametrize(("baseline", "margin", "relative"), [(RATE, 0.02, False), (LATENCY, 0.2, True)])
+def test_a_guardrail_takes_longer_the_less_it_leaves(baseline: Baseline, margin: float, relative: bool) -> None:
+    found = kept(baseline, margin, Setting(rate_per_s=2.0), relative=relative)
+    assert found is not None
+    assert found.units_expected <= found.units_max
+    assert found.duration_max_s == found.requests_max / 2.0
+    for harder in ((margin / 2, Setting()), (margin, Setting(alpha=0.01)), (margin, Setting(share=0.1))):
+        other = kept(baseline, *harder, relative=relative)
+        assert other is not None
+        assert other.units_expected > found.units_expected
+    half = kept(baseline, margin, Setting(), relative=relative, information=0.5 * found.units_expected, worse_by=0.0)
+    assert half is not None
+    assert 0 < half.units_expected < found.units_expected
+    better = kept(baseline, margin, Setting(), relative=relative, information=1e5, worse_by=0.0)
+    assert better is not None
+    assert (better.units_expected, better.units_max) == (0, 0)
+
+
+def test_a_guardrail_without_a_margin_is_never_proven_to_be_kept() -> None:
+    assert kept(RATE, 0.0, Setting()) is None
+    assert kept(baseline_by_hand("error_rate", 0.0), 0.1, Setting(), relative=True) is None
+    assert kept(baseline_by_hand("error_rate", 0.0), 0.1, Setting()) is not None
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-7, 1.0))
+def test_a_difference_is_told_apart(value: float, share: float) -> None:
+    old, new = apart(value, share * value)
+    assert float(new) - float(old) == pytest.approx(share * value, rel=0.03)
+
+
+def test_a_tiny_effect_is_not_said_to_be_none() -> None:
+    baseline = baseline_by_hand("error_rate", 0.05)
+    assert "is 0.049999 rather than 0.05," in plan(baseline, -1e-6, Setting()).sentence
+    left = remaining(baseline, -1e-6, Setting(), information=0.0, difference=None)
+    assert "differs by -1e-06," in left.sentence
 
 
 def test_a_level_boundary_is_reached_at_an_inverse_gaussian_time() -> None:
