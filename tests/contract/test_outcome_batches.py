@@ -38,7 +38,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "request_id": ("", "a\0b", "x" * 201, 7, "\ud800"),
     "model_version": ("v3", None, ["v1"], 1),
     "segment": ("a\0b", ["eu"], "x" * 201),
-    "key": (1.5, "\ud800"),
+    "key": (1.5, "\ud800", "", b""),
     "custom_metrics": ({"cost": float("nan")}, "cost", {"": 1.0}),
     "assignment": ({"version": "v2", "revision": 1}, {"version": "v1", "revision": 9}, {}),
 }
@@ -82,6 +82,8 @@ def test_columns_say_what_rows_say(kernel: Kernel, manager: ABTestManager, shape
     stream = Streams(kernel).of(started(manager, holdout=holdout))
     for shapes in ((shape,), ("usual", shape), ("keyed", "half said", shape)):
         rows = batch(30, *shapes)
+        if holdout:  # then every outcome says whose it is
+            rows = [row | {"key": row.get("key") or f"host-{n % 9}"} for n, row in enumerate(rows)]
         found = checked_columns(kernel, stream, rows, "out_x")
         plain = checked_rows(kernel, stream, slowly(rows))
         made_up = [number for number, row in enumerate(rows) if row["request_id"] is None]

@@ -121,7 +121,119 @@ def test_a_holdout_is_counted_apart(kernel: Kernel, manager: ABTestManager) -> N
     assert sound(kernel)
 
 
+def test_with_a_holdout_an_outcome_says_whose_it_is(kernel: Kernel, manager: ABTestManager) -> None:
+    test_id = started(manager, holdout=0.3, traffic_split=0.3)
+    untold = (
+        row(),
+        row("v2"),
+        row(revision=1, share=0.4),
+        row(assignment={"version": "v1", "revision": 1, "share": 0.4}),
+        row(key=None, assignment=None),
+    )
+    for wrong in untold:
+        for rows in ([wrong], [row(key="host-1"), wrong]):
+            with pytest.raises(InvalidInputError) as refused:
+                manager.record_results(test_id, rows)
+            assert refused.value.hint == "This test has a holdout: pass the key or the assignment."
+    with pytest.raises(InvalidInputError, match="its key nor its assignment"):
+        manager.record_result(test_id, "v1", True, 1.0)
+    assert seen(kernel, test_id).events == 0
+    assert manager.record_result(test_id, "v1", True, 1.0, key=0).counted == 1
+
+
+def test_an_arm_without_traffic_in_a_phase_has_no_outcomes_of_it(kernel: Kernel, manager: ABTestManager) -> None:
+    test_id = started(manager)
+    other = ABTestManager(kernel=kernel)
+    other.record_results(test_id, [row("v2", revision=1, share=0.5)])
+    manager.pause_test(test_id)
+    for recording in (manager, other):  # one that paused the test, and one that does not know of it
+        with pytest.raises(InvalidInputError, match="'v2' got no traffic in revision 2"):
+            recording.record_results(test_id, [row("v2", revision=2, share=0.5)])
+        with pytest.raises(InvalidInputError, match="no traffic in revision 2"):
+            given = {"version": "v2", "revision": 2, "share": 0.0, "request_id": "x", "arm": "B"}
+            recording.record_result(test_id, "v2", True, 1.0, assignment=given)
+    assert other.record_results(test_id, [row(revision=2, share=1.0), row("v2", revision=1)]).counted == 2
+    manager.resume_test(test_id)
+    assert other.record_results(test_id, [row("v2", revision=3, share=0.5)]).counted == 1
+    dark = started(manager, shadow=True)
+    given = manager.assign(dark)
+    rows = [row(request_id="s", assignment=given), row("v2", request_id="s", assignment=given)]
+    assert manager.record_results(dark, rows).counted == 2
+
+
+@pytest.mark.parametrize("empty", ["", b""])
+def test_an_empty_key_is_refused(manager: ABTestManager, outcomes: Outcomes, empty: Any) -> None:
+    test_id = started(manager)
+    for call in (
+        lambda: manager.assign(test_id, empty),
+        lambda: manager.route_request(test_id, empty),
+        lambda: manager.record_result(test_id, "v1", True, 1.0, key=empty),
+        lambda: manager.record_results(test_id, [row(key="host"), row(key=empty)]),
+        lambda: outcomes.record("v1", True, 1.0, key=empty),
+    ):
+        with pytest.raises(InvalidInputError, match="The key is empty"):
+            call()
+
+
+def test_another_arm_is_named_by_its_version(manager: ABTestManager, outcomes: Outcomes) -> None:
+    test_id = started(manager)
+    manager.record_result(test_id, "v1", True, 1.0, request_id="r")
+    with pytest.raises(ConflictError, match=r"recorded for v1 \(arm A\) before and cannot be one of v2 \(arm B\)"):
+        manager.record_result(test_id, "v2", True, 1.0, request_id="r")
+    outcomes.record("v1", True, 1.0, request_id="r")
+    with pytest.raises(ConflictError, match="recorded for v1 before and cannot be one of v2;"):
+        outcomes.record("v2", True, 1.0, request_id="r")
+
+
+def test_a_recorder_names_its_options(manager: ABTestManager, outcomes: Outcomes) -> None:
+    test_id = started(manager)
+    for make in (outcomes.recorder, lambda **options: manager.recorder(test_id, **options)):
+        with pytest.raises(InvalidInputError, match="no option 'foo'") as refused:
+            make(foo=1)
+        assert "capacity, batch, max_delay_s, on_full, wait_s, on_sigterm" in str(refused.value.hint)
+        make(batch=10).close()
+
+
 # Labels -------------------------------------------------------------------------------------------------------------
+
+
+def test_kept_and_replaced_labels_are_told(manager: ABTestManager) -> None:
+    test_id = started(manager)
+
+    def label(request_id: str, true: int) -> tuple[int, int, int]:
+        done = manager.record_label(test_id, request_id, true)
+        return done.labelled, done.kept, done.relabelled
+
+    assert label("early", 1) == (0, 1, 0)
+    assert label("early", 1) == (0, 0, 0)
+    assert label("early", 0) == (0, 0, 1)
+    manager.record_results(test_id, [row(request_id="early"), row(request_id="mute", predicted_label=None)])
+    assert label("early", 0) == (0, 0, 0)
+    assert label("early", 1) == (1, 0, 1)
+    assert label("mute", 1) == (0, 1, 0)
+    assert label("mute", 0) == (0, 0, 1)
+    again = manager.record_results(test_id, [row(request_id="early", true_label=0), row(request_id="new")])
+    assert (again.counted, again.duplicates, again.labelled, again.kept, again.relabelled) == (1, 1, 1, 0, 1)
+    many = manager.record_labels(test_id, [("p", 1), ("q", 0), ("new", 1), ("mute", 1)])
+    assert (many.labelled, many.kept, many.relabelled) == (1, 2, 1)
+    manager.complete_test(test_id, force=True)
+    late = manager.record_labels(test_id, [("z", 1), ("p", 0)])
+    assert (late.labelled, late.kept, late.relabelled, late.late) == (0, 0, 0, 2)
+
+
+# Prune --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_deletes_nothing(kernel: Kernel, outcomes: Outcomes) -> None:
+    outcomes.record("v1", True, 1.0)
+    done = outcomes.prune(0, dry_run=True)
+    assert (done.rows, done.dry_run, outcomes.prune(0, dry_run=True).rows) == (1, True, 1)
+    with kernel.read() as view:
+        assert not [one for one in view.audit.of_subject("outcomes:production/default") if one.action.endswith("prune")]
+    assert outcomes.prune(0).rows == 1
+
+
+# Contradicting labels -----------------------------------------------------------------------------------------------
 
 
 def test_a_contradicting_label_wins_and_is_counted(kernel: Kernel, manager: ABTestManager) -> None:
