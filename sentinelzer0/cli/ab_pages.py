@@ -25,7 +25,7 @@ from sentinelzer0.cli.blocks import (
     warn,
 )
 from sentinelzer0.reports.ab_tables import interval_text
-from sentinelzer0.reports.ab_values import MetricWords, margin_of, metric_words
+from sentinelzer0.reports.ab_values import MetricWords, margin_of, metric_words, metrics_without_data, no_data
 from sentinelzer0.reports.formats import MINUS, NBSP, number
 
 if TYPE_CHECKING:
@@ -221,13 +221,15 @@ def arms_of(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {results["model_a"]: results["metrics_a"], results["model_b"]: results["metrics_b"]}
 
 
-def comparison_tables(results: Mapping[str, Any]) -> Iterator[Table]:
-    """Return a table for every challenger: one metric a line, its interval as a bar about zero."""
+def comparison_tables(results: Mapping[str, Any]) -> Iterator[Block]:
+    """Return a table for every challenger: one metric a line, its interval as a bar about zero; then what has no data."""
     several = results.get("comparisons") or {results["model_b"]: results["comparison"]}
     primary = results["statistical_significance"]["metric"]
     guardrails = {(g["version"], g["metric"]): g for g in results.get("guardrails") or ()}
     for version, compared in several.items():
-        ordered = sorted(compared, key=lambda metric: (metric != primary, (version, metric) not in guardrails))
+        empty = metrics_without_data(compared, primary)
+        shown = [metric for metric in compared if metric not in empty]
+        ordered = sorted(shown, key=lambda metric: (metric != primary, (version, metric) not in guardrails))
         rows = [
             _metric_row(metric, compared[metric], guardrails.get((version, metric)), decides=metric == primary)
             for metric in ordered
@@ -235,6 +237,8 @@ def comparison_tables(results: Mapping[str, Any]) -> Iterator[Table]:
         control = results["model_a"]
         heads = ("metric", f">{control}", f">{version}", f"{version} - {control}", "", "at every look", "so far")
         yield Table(heads, rows, optional=(1, 2, 5))
+        if empty:
+            yield line(dim(no_data(empty)))
 
 
 def guardrail_line(results: Mapping[str, Any]) -> Line:
@@ -283,19 +287,19 @@ def _metric_row(
     metric: str, found: Mapping[str, Any], guardrail: Mapping[str, Any] | None, *, decides: bool
 ) -> list[Cell]:
     words = metric_words(metric)
-    interval, difference = found.get("interval"), found["difference"]
+    (low, high), difference = words.possible(found.get("interval")), found["difference"]
     limit = None
     if guardrail is not None:
         limit = margin_of(guardrail, found["model_a"], higher_is_better=words.higher_is_better)
     drawn: Cell = ""
-    if interval is not None and difference is not None:
-        drawn = chart(interval_bar(interval[0], difference, interval[1], limit))
+    if low is not None and high is not None and difference is not None:
+        drawn = chart(interval_bar(low, difference, high, limit))
     sides = [
         values.NONE if found[arm] is None else _typed(number(found[arm], words.unit)) for arm in ("model_a", "model_b")
     ]
     state = _so_far(words, found) if guardrail is None else _GUARDRAILS[guardrail["state"]]
     label: Cell = [strong(words.name)] if decides else words.name
-    return [label, *sides, drawn, _typed(words.signed(difference)), dim(_typed(interval_text(words, interval))), state]
+    return [label, *sides, drawn, _typed(words.signed(difference)), dim(_typed(interval_text(words, (low, high)))), state]
 
 
 def _typed(text: str) -> str:
