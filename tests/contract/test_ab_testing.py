@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import threading
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -429,7 +430,7 @@ def test_a_repeat_counts_once_and_a_contradiction_is_refused(
     again = manager.record_result(running, **outcome("v1", request_id="r1"))
     assert (first.counted, first.duplicates, first.request_id) == (1, 0, "r1")
     assert (again.counted, again.duplicates, again.labelled) == (0, 1, 0)
-    with pytest.raises(ConflictError, match="arm A before"):
+    with pytest.raises(ConflictError, match="v1 \\(arm A\\) before"):
         manager.record_result(running, **outcome("v2", request_id="r1"))
     with pytest.raises(ConflictError, match="Row 1"):
         manager.record_results(running, [outcome("v2", request_id="r2"), outcome("v2", request_id="r1")])
@@ -521,7 +522,7 @@ def test_a_verdict_is_reached_on_the_way_latched_and_never_flips(
     counted = reached.verdict["samples_a"] + reached.verdict["samples_b"]
     assert turned["recommendation"].startswith(
         f"Promote v2, which has the higher F1 score: when the verdict was reached, after {counted:,} labelled requests, "
-        "the difference B - A lay between +"
+        "the difference v2 - v1 lay between +"
     ), "what was shown then, not what the interval is by now"
     done = manager.complete_test(running)
     assert (done["winner"], done["winner_confidence"]) == ("v2", reached.winner_confidence)
@@ -555,7 +556,7 @@ def test_too_few_samples_end_only_by_force_which_invents_nothing(kernel: Kernel,
     assert manager.record_result(test_id, **outcome("v1")).counted == 1, "a refused end leaves it running"
     done = manager.complete_test(test_id, force=True)
     assert (done["winner"], done["winner_confidence"]) == (None, 0.0)
-    assert done["recommendation"].startswith("Keep v1: the test ended without a winner")
+    assert done["recommendation"].startswith("No verdict, so v1 stays: ")
 
 
 def test_the_looks_are_few_and_narrow(kernel: Kernel, manager: ABTestManager, running: str) -> None:
@@ -656,6 +657,34 @@ def test_the_report_is_one_file_at_every_stage(manager: ABTestManager, tmp_path:
     assert "<script" not in html
     assert "&lt;b&gt;v1&lt;/b&gt; &amp; v2" in html
     assert ("Promote v2, which has the higher F1 score" in html) == (rows == 600)
+
+
+@pytest.mark.parametrize("rows", [30, 600])
+def test_the_report_of_an_ended_test_says_the_same_for_ever(
+    manager: ABTestManager, clock: FakeClock, tmp_path: Path, rows: int
+) -> None:
+    test_id = manager.create_test("ended", "v1", "v2", min_samples=10).test_id
+    manager.start_test(test_id)
+    manager.record_results(test_id, a_better_b(rows))
+    clock.advance(seconds=100)
+    manager.complete_test(test_id, force=True)
+    ended = manager.get_test(test_id)
+    assert ended is not None
+    assert ended.ended_at is not None
+    reports = []
+    for number in range(2):
+        clock.advance(seconds=5000)
+        reports.append(json.loads(manager.report(test_id, tmp_path / f"{number}.json").read_text()))
+    first, second = reports
+    assert first["generated_at"] != second["generated_at"]
+    assert first["data_sha256"] == second["data_sha256"]
+    looks = first["looks"]
+    assert looks == second["looks"]
+    assert {frozenset(look) for look in looks} == {frozenset(looks[-1])}
+    assert "verdict" in looks[-1]
+    assert max(datetime.fromisoformat(look["recorded_at"]) for look in looks) <= ended.ended_at
+    decided = [look for look in looks if look["decision"] is not None]
+    assert [look["recorded_at"] for look in decided[:1]] == [first["results"]["decision"]["reached_at"]] * (rows == 600)
 
 
 # Real traffic -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from math import log
 
 from sentinelzer0.domain.ab_tests import StoredTest, TestStatus
-from sentinelzer0.domain.decisions import Decision, Proofs, judge
+from sentinelzer0.domain.decisions import Action, Decision, Proofs, judge
 from sentinelzer0.domain.guarding import budget
 from sentinelzer0.domain.guardrails import parsed
 from sentinelzer0.domain.outcomes import Cell, Evidence
@@ -95,11 +95,11 @@ def evidence_at(streams: Streams, number: int, look: int) -> Evidence:
 
 
 def decided(test: StoredTest, streams: Streams, number: int) -> Decision | None:
-    """The first final decision of all looks at one test, each of them judged."""
+    """The first decision of all looks at one test, each of them judged."""
     proofs = Proofs()
     for look in range(streams.size[1]):
         judgement = judge(test, evidence_at(streams, number, look), proofs)
-        if judgement.decision.is_final:
+        if judgement.decision.action is not Action.INCONCLUSIVE:
             return judgement.decision
         proofs = judgement.proofs
     return None
@@ -113,8 +113,9 @@ def candidates(test: StoredTest, streams: Streams) -> screens.Flags:
     for guardrail in test.guardrail_list:
         found |= screens.harmful(screens.standardise(streams, guardrail.metric), guardrail.metric, levels.stop, least)
         events = screens.EVENTS.get(guardrail.metric)
-        if events is not None:
-            found |= screens.regressed(streams, levels.stop / 2, guardrail.ratio, events)
+        ratio = guardrail.ratio or (1.0 if guardrail.margin == 0.0 else None)
+        if events is not None and ratio is not None:
+            found |= screens.regressed(streams, levels.stop / 2, ratio, events)
     found |= screens.mismatched(streams) >= log(1.0 / sample_ratio.ALPHA) - 1e-6
     return found
 
@@ -128,7 +129,7 @@ def decidable(test: StoredTest, streams: Streams) -> list[int]:
     kept = Proofs(kept={"B": [guardrail.metric for guardrail in test.guardrail_list]})
 
     def decides(number: int, look: int) -> bool:
-        return judge(test, evidence_at(streams, number, look), kept).decision.is_final
+        return judge(test, evidence_at(streams, number, look), kept).decision.action is not Action.INCONCLUSIVE
 
     return [number for number, _ in first_where(candidates(test, streams), decides)]
 
