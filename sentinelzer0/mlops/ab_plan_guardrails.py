@@ -7,7 +7,7 @@ those it has shown in production, and the metrics of its evaluation that were re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sentinelzer0.domain.guardrails import Guardrail
@@ -112,7 +112,8 @@ def guarded(
             setting,
             relative=rail.relative,
             information=information,
-            worse_by=so_far.worse_by if information else None,
+            worse_by=None if so_far.limit_high is None else so_far.worse_by,
+            reach=0.0 if so_far.limit_high is None or so_far.worse_by is None else so_far.limit_high - so_far.worse_by,
         )
         found.whole.append(whole)
         found.remaining.append(left or whole)
@@ -133,7 +134,7 @@ def with_guardrails(
         more: The requests come on top of what was seen.
     """
     primary = {name: of_primary[name] for name in ("requests_expected", most, "duration_s", "duration_max_s")}
-    found = of_primary | {"primary": primary, "guardrails": [rail.to_dict() for rail in rails], "needs_longest": None}
+    found = of_primary | {"primary": primary, "guardrails": [asdict(rail) for rail in rails], "needs_longest": None}
     if not rails:
         return found
     slowest = max(rails, key=lambda rail: rail.requests_expected)

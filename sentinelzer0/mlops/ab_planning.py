@@ -26,7 +26,7 @@ from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.kernel import Kernel, Reader
 from sentinelzer0.mlops.ab_lookup import evidence_of, require_test
 from sentinelzer0.mlops.ab_plan_guardrails import Guarded, Known, guarded, with_guardrails
-from sentinelzer0.stats.comparison import Stratum, compare
+from sentinelzer0.stats.comparison import Comparison, Stratum, compare
 from sentinelzer0.stats.estimators import (
     AnyMetric,
     ArmStatistics,
@@ -39,6 +39,7 @@ from sentinelzer0.stats.estimators import (
 from sentinelzer0.stats.plan_words import duration
 from sentinelzer0.stats.planning import (
     Baseline,
+    Remaining,
     Setting,
     baseline_by_hand,
     baseline_of,
@@ -242,8 +243,14 @@ def _of_test(
         guards = guarded(rails, settings, known, seen.strata)
     left = None
     if begun:
-        still = remaining(found, gap, setting, information=compared.information, difference=compared.difference)
-        left = with_guardrails(still.to_dict(), "requests_max", metric, guards.remaining, setting, more=True)
+        left = with_guardrails(
+            _still(found, gap, setting, compared).to_dict(),
+            "requests_max",
+            metric,
+            guards.remaining,
+            setting,
+            more=True,
+        )
     answer = _answer(found, gap, setting, source, given, shadow=shadow)
     answer = with_guardrails(answer, "requests_total", metric, guards.whole, setting, more=False)
     times = ("duration_fixed_s", "duration_s", "duration_max_s")
@@ -255,6 +262,15 @@ def _of_test(
         "seen": compared.samples_a + compared.samples_b,
         "remaining": left,
     }
+
+
+def _still(found: Baseline, gap: float, setting: Setting, compared: Comparison) -> Remaining:
+    """Return what the primary metric still needs, with the interval as it is."""
+    difference, reach = compared.difference, 0.0
+    if difference is not None and compared.interval is not None:
+        low, high = compared.interval
+        reach = difference - low if gap > 0.0 else high - difference
+    return remaining(found, gap, setting, information=compared.information, difference=difference, reach=reach)
 
 
 def _setting(test: StoredTest, letter: str, seen: _Seen, given: _Given, now: datetime) -> Setting:

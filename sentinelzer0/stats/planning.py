@@ -8,8 +8,7 @@ That distribution is approximated in closed form (:mod:`sentinelzer0.stats.first
 of the test, guards included; ``tests/statistics/test_planning.py`` holds it against simulated tests. The challenger is
 assumed to vary like the incumbent: the same spread of measured values, the same share of requests that count.
 
-A promotion also waits until every guardrail is proven to be kept. :func:`kept` says what that proof needs of a
-challenger that is exactly as good as the control: its one-sided limit has to fall below the margin.
+A promotion also waits until every guardrail is proven to be kept: :func:`kept`.
 
 Sources:
     Fleiss, Levin, Paik, "Statistical Methods for Rates and Proportions" (3rd ed., 2003): sample sizes.
@@ -158,10 +157,6 @@ class Kept:
     duration_s: float | None
     duration_max_s: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
 
 def plan(baseline: Baseline, gap: float, setting: Setting) -> Plan:
     """Say what a test takes, once at a fixed horizon and once sequentially.
@@ -203,7 +198,13 @@ def plan(baseline: Baseline, gap: float, setting: Setting) -> Plan:
 
 
 def remaining(
-    baseline: Baseline, gap: float, setting: Setting, *, information: float, difference: float | None
+    baseline: Baseline,
+    gap: float,
+    setting: Setting,
+    *,
+    information: float,
+    difference: float | None,
+    reach: float = 0.0,
 ) -> Remaining:
     """Say what a running test still needs, if the true difference is ``gap`` from now on.
 
@@ -213,12 +214,13 @@ def remaining(
         setting: How the test is run from now on.
         information: Effective units seen so far (:attr:`sentinelzer0.stats.comparison.Comparison.information`).
         difference: The difference B - A seen so far; None when there is none.
+        reach: From there to its limit on the side of 0, which tells how both arms really spread; 0 when unknown.
 
     Raises:
         InvalidInputError: An effect that no number of requests finds.
     """
     seen = 0.0 if difference is None else information
-    found = _passage(baseline, gap, setting, seen, difference or 0.0)
+    found = _passage(baseline, gap, setting, seen, difference or 0.0, reach)
     expected, most = setting.requests(found.mean), setting.requests(found.most)
     return Remaining(
         units_expected=ceil(found.mean),
@@ -239,6 +241,7 @@ def kept(
     relative: bool = False,
     information: float = 0.0,
     worse_by: float | None = None,
+    reach: float = 0.0,
 ) -> Kept | None:
     """Say what proves that a guardrail is kept, if the challenger is exactly as good as the control from now on.
 
@@ -249,6 +252,7 @@ def kept(
         relative: The margin is a share of the control's value instead.
         information: Effective units seen so far.
         worse_by: By how much the challenger has been worse so far, in the unit of the margin; None when unknown.
+        reach: From there to its upper limit, likewise, which tells how both arms really spread; 0 when unknown.
 
     Returns:
         None when no number of requests proves it, as without a margin.
@@ -256,7 +260,7 @@ def kept(
     unit = abs(baseline.value) if relative else 1.0
     if margin * unit <= 0.0:
         return None
-    seen = (0.0, 0.0) if worse_by is None else (information, (margin - worse_by) * unit)
+    seen = (0.0, 0.0, 0.0) if worse_by is None else (information, (margin - worse_by) * unit, reach * unit)
     found = _proof(baseline, margin, setting, relative=relative, seen=seen)
     if found is None:
         return None
@@ -277,7 +281,7 @@ def kept(
 
 
 def _proof(
-    baseline: Baseline, margin: float, setting: Setting, *, relative: bool, seen: tuple[float, float]
+    baseline: Baseline, margin: float, setting: Setting, *, relative: bool, seen: tuple[float, float, float]
 ) -> Passage | None:
     """Units of both arms until the one-sided limit of :func:`sentinelzer0.stats.comparison.harm` is below the margin."""
     value, alpha = baseline.value, setting.alpha
@@ -294,17 +298,17 @@ def _proof(
         variance = of_a * of_a * a[0] + b[0]
         return sqrt(variance), max(0.0, 0.5 * (sign * b[1] - of_a**3 * a[1]) / variance)
 
-    def boundary(time: float) -> float:
-        z = critical_z_one_sided(time, alpha, rho)
-        error, lean = spread(time)
-        return z * error + z * z * lean
-
     drift = margin * abs(value) if relative else margin
-    return _meeting(baseline, setting, boundary, lambda time: spread(time)[0], drift, seen)
+    return _meeting(baseline, setting, lambda time: critical_z_one_sided(time, alpha, rho), spread, drift, seen)
 
 
 def _passage(
-    baseline: Baseline, gap: float, setting: Setting, information: float = 0.0, difference: float = 0.0
+    baseline: Baseline,
+    gap: float,
+    setting: Setting,
+    information: float = 0.0,
+    difference: float = 0.0,
+    reach: float = 0.0,
 ) -> Passage:
     """Units of both arms until the verdict."""
     effective = 4.0 * setting.share * (1.0 - setting.share)
@@ -324,13 +328,8 @@ def _passage(
             guarded = variance
         return sqrt(guarded), max(0.0, -side * 0.5 * (b[1] - a[1]) / variance)
 
-    def boundary(time: float) -> float:
-        z = critical_z(time, setting.alpha, rho)
-        error, lean = spread(time)
-        return z * error + z * z * lean
-
-    seen = information, side * difference
-    found = _meeting(baseline, setting, boundary, lambda time: spread(time)[0], abs(gap), seen)
+    seen = information, side * difference, reach
+    found = _meeting(baseline, setting, lambda time: critical_z(time, setting.alpha, rho), spread, abs(gap), seen)
     if found is None:
         raise InvalidInputError(f"No number of requests shows a difference of {gap:g}.", hint="Ask for a larger one.")
     return found
@@ -339,16 +338,29 @@ def _passage(
 def _meeting(
     baseline: Baseline,
     setting: Setting,
-    boundary: Callable[[float], float],
-    noise: Callable[[float], float],
+    critical: Callable[[float], float],
+    spread: Callable[[float], tuple[float, float]],
     drift: float,
-    seen: tuple[float, float],
+    seen: tuple[float, float, float],
 ) -> Passage | None:
-    """Units of both arms until an estimate of that drift meets the boundary, given information and estimate so far."""
+    """Units of both arms until an estimate of that drift meets the boundary: after information, estimate and reach."""
     effective, least = 4.0 * setting.share * (1.0 - setting.share), min(setting.share, 1.0 - setting.share)
     needed = minimum_of(baseline.metric, setting.min_samples)
-    earliest, (information, estimate) = effective * needed / least, seen
-    found = passage(boundary, noise, drift, earliest=earliest, information=information, estimate=estimate)
+    earliest, (information, estimate, reach) = effective * needed / least, seen
+
+    def boundary(time: float) -> float:
+        z, (error, lean) = critical(time), spread(time)
+        return z * error + z * z * lean
+
+    wider = reach / boundary(information) if reach and information else 1.0
+    found = passage(
+        lambda time: wider * boundary(time),
+        lambda time: wider * spread(time)[0],
+        drift,
+        earliest=earliest,
+        information=information,
+        estimate=estimate,
+    )
     if found is None:
         return None
     mean, most = found.mean / effective, found.most / effective

@@ -213,9 +213,9 @@ def test_a_running_test_is_planned_from_what_it_has_seen(
     json.dumps([found, observed, latency], allow_nan=False)
 
 
-def outcomes(test_requests: int, *, confident: float = 0.0) -> list[dict[str, Any]]:
+def outcomes(requests: int, *, confident: float = 0.0, seed: int = 5) -> list[dict[str, Any]]:
     """A tenth fails, latencies are log-normal, and the challenger may be more confident."""
-    chance = random.Random(5)
+    chance = random.Random(seed)
     return [
         {
             "model_version": ("v1", "v2")[index % 2],
@@ -224,7 +224,7 @@ def outcomes(test_requests: int, *, confident: float = 0.0) -> list[dict[str, An
             "confidence": min(1.0, max(0.0, chance.gauss(0.6 + confident * (index % 2), 0.12))),
             "request_id": f"r{index}",
         }
-        for index in range(test_requests)
+        for index in range(requests)
     ]
 
 
@@ -269,6 +269,23 @@ def test_a_promotion_takes_as_long_as_its_slowest_guardrail(guarded: tuple[Works
     assert easy["requests_expected"] == easy["primary"]["requests_expected"]
 
 
+def test_what_is_said_to_be_proven_is_proven(guarded: tuple[Workspace, str]) -> None:
+    """The plan and the results agree on what is still open, whatever the challenger's latencies are like."""
+    workspace, _ = guarded
+    for seed in range(6):
+        test = workspace.ab_tests.create_test(f"t{seed}", "v1", "v2", 0.5, primary_metric="avg_confidence")
+        workspace.ab_tests.start_test(test.test_id)
+        rows = outcomes(2000, confident=0.02, seed=seed)
+        workspace.ab_tests.record_results(test.test_id, rows)
+        found = plan_for(workspace.kernel, test.test_id, minimum_effect=0.02)["remaining"]
+        results = workspace.ab_tests.get_test_results(test.test_id)
+        states = {rail["metric"]: rail["state"] for rail in results["guardrails"]}
+        for rail in found["guardrails"]:
+            assert (rail["units_expected"] == 0) == (states[rail["metric"]] == "passed")
+        low, high = results["comparison"]["avg_confidence"]["interval"]
+        assert (found["primary"]["requests_expected"] == 0) == (low > 0.0 or high < 0.0)
+
+
 def test_the_page_says_what_needs_the_longest(sz0: Run, home: Path) -> None:
     with Workspace.open("models") as workspace:
         test = workspace.ab_tests.create_test("t", "v1", "v2", 0.5, primary_metric="avg_confidence")
@@ -288,7 +305,7 @@ def test_the_page_of_a_running_test_says_what_is_left(sz0: Run, home: Path) -> N
         test = workspace.ab_tests.create_test("t", "v1", "v2", 0.5, min_samples=50, primary_metric="error_rate")
         workspace.ab_tests.start_test(test.test_id)
         rows = [
-            {"model_version": ("v1", "v2")[i % 2], "success": i % 10 > 0, "latency_ms": 5.0, "request_id": f"r{i}"}
+            {"model_version": ("v1", "v2")[i % 2], "success": i % 11 > 0, "latency_ms": 5.0, "request_id": f"r{i}"}
             for i in range(200)
         ]
         workspace.ab_tests.record_results(test.test_id, rows)
