@@ -168,7 +168,7 @@ def position_of(key: str | bytes | int, seed: int) -> int:
     """Return the position of a unit, 0 to ``POSITIONS - 1``.
 
     Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number, or empty.
+        InvalidInputError: A key that is neither text nor bytes nor a whole number.
     """
     return unit_hash(key, seed) >> _SHIFT
 
@@ -182,7 +182,7 @@ def unit_hash(key: str | bytes | int, seed: int) -> int:
     """Return XXH3-64 of a key, 0 to 2**64 - 1.
 
     Raises:
-        InvalidInputError: A key that is neither text nor bytes nor a whole number, or empty.
+        InvalidInputError: A key that is neither text nor bytes nor a whole number.
     """
     kind = type(key)
     if kind is not bytes:
@@ -190,8 +190,6 @@ def unit_hash(key: str | bytes | int, seed: int) -> int:
             key = key.encode() if kind is str else _key_bytes(key)  # type: ignore[union-attr]
         except UnicodeEncodeError:
             raise _no_key(key) from None
-    if not key:
-        raise _no_key(key)
     return xxh3_64_intdigest(key, seed)  # type: ignore[arg-type]
 
 
@@ -204,6 +202,17 @@ def _key_bytes(key: object) -> bytes:
     if isinstance(key, bytes):
         return bytes(key)
     raise _no_key(key)
+
+
+def check_key(key: object) -> None:
+    """Refuse what is no key of a unit.
+
+    Raises:
+        InvalidInputError: A key that is neither text nor bytes nor a whole number, or empty.
+    """
+    unit_hash(key, 0)  # type: ignore[arg-type]
+    if isinstance(key, str | bytes) and not key:
+        raise _no_key(key)
 
 
 def _no_key(key: object) -> InvalidInputError:

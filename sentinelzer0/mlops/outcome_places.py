@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, unit_hash
+from sentinelzer0.domain.assignment import CONTROL, HOLDOUT, check_key
 from sentinelzer0.domain.outcome_values import check_revision, check_segment, check_share
 from sentinelzer0.domain.scalars import plain, shown
 from sentinelzer0.errors import InvalidInputError
@@ -134,7 +134,7 @@ def unit_of(key: Any) -> str:
         InvalidInputError: It is no key, or empty.
     """
     if type(key) is not str or not key or not key.isascii():
-        unit_hash(key, 0)  # refuses what is no key
+        check_key(key)
         if isinstance(key, bytes):
             key = key.decode("utf-8", "backslashreplace")
         key = plain(key) if isinstance(key, str) else str(int(key))

@@ -110,6 +110,10 @@ def test_a_shadow_test_in_a_shell(sz0: Run) -> None:
         (("--deadline", "9" * 400 + "d"), "too long"),
         (("--guardrail", "beauty:0.1"), "beauty"),
         (("--guardrail", "error_rate:-0.1"), "margin"),
+        (("--guardrail", "error_rate:abc"), "error_rate is 'abc', which is not a number"),
+        (("--guardrail", "recall:1"), "lies between 0 and 1"),
+        (("--deadline", "yesterday"), "Write a date"),
+        (("--salt", "xyz"), "salt is 'xyz'"),
         (("--metric", "slow_rate"), "latency_slo_ms"),
         (("--max-samples", "10"), "max_samples is 10"),
     ],
@@ -119,3 +123,69 @@ def test_what_cannot_be_typed(sz0: Run, typed: tuple[str, ...], said: str) -> No
     done = sz0("ab", "create", "t", "v1", "v2", *typed)
     assert done.code == 2
     assert said in done.err
+
+
+def test_an_assignment_goes_through_a_shell(sz0: Run) -> None:
+    salt = "00000000000000ff"
+    made = sz0(
+        "ab", "create", "kept", "v1", "v2", "--holdout", "0.3", "--split", "0.3", "--segment", "eu", "--salt", salt
+    )
+    assert made.code == 0, made.err
+    sz0("ab", "start", "kept")
+    untold = sz0("ab", "record", "kept", "v1", "--latency-ms", "5")
+    assert untold.code == 2
+    assert "pass the key or the assignment" in untold.err
+    for form in ("json", "jsonl"):
+        for host in ("host-1", "host-2", "host-3"):
+            routed = sz0("ab", "assign", "kept", host, "-o", form)
+            found = routed.data if form == "json" else json.loads(routed.out)
+            assert found["request_id"], "a fresh one"
+            more = ("--segment", "eu", "--custom", "cost=2.5", "-o", "json")
+            typed = ("ab", "record", "kept", found["version"], "--latency-ms", "5", "--assignment", routed.out, *more)
+            done = sz0(*typed)
+            assert done.code == 0, done.err
+            assert done.data["request_id"] == found["request_id"]
+    by_revision = ("ab", "record", "kept", "v2", "--latency-ms", "5", "--key", "k", "--revision", "1", "--share", "0.3")
+    assert sz0(*by_revision).code == 0
+    for wrong, said in (
+        (("--assignment", "v1"), "--assignment is not JSON"),
+        (("--assignment", "[1]"), "no JSON object"),
+        (("--assignment", '{"foo": 1}'), "Pass what assign() returned"),
+        (("--share", "0.3"), "without --revision"),
+        (("--assignment", "{}", "--revision", "1"), "pass it alone"),
+    ):
+        refused = sz0("ab", "record", "kept", "v1", "--latency-ms", "5", *wrong)
+        assert (refused.code, said in refused.err) == (2, True), refused.err
+
+
+def test_every_arm_is_named_and_counted(sz0: Run) -> None:
+    made = sz0("ab", "create", "three", "v1", "v2", "--split", "0.2", "--arm", "v3=0.1")
+    assert "v1 (A) against v2 (B) and v3 (C)" in made.out
+    sz0("ab", "start", "three")
+    for version in ("v1", "v3", "v3"):
+        assert sz0("ab", "record", "three", version, "--latency-ms", "5").code == 0
+    sz0("ab", "share", "three", "0.3", "--version", "v3")
+    listed = " ".join(sz0("ab", "list").out.split())
+    assert "v1 / v2 / v3" in listed
+    assert "1 / 0 / 2" in listed
+    shown = " ".join(sz0("ab", "show", "three").out.split())
+    assert "v1 1, v2 0, v3 2" in shown
+    assert "v2 20 %, v3 10 % → v2 20 %, v3 30 %" in shown
+
+
+def test_two_tests_of_one_name_are_told_apart(sz0: Run) -> None:
+    made = [sz0("ab", "create", "dup", "v1", "v2", "-o", "quiet").out.strip() for _ in range(2)]
+    said = sz0("ab", "show", "dup")
+    assert said.code == 2
+    assert "2 tests are named 'dup'" in said.err
+    assert all(test_id in "".join(said.err.split()) for test_id in made)
+    assert sz0("ab", "show", made[0]).code == 0
+
+
+def test_a_completed_test_cannot_be_edited(sz0: Run) -> None:
+    sz0("ab", "create", "over", "v1", "v2")
+    sz0("ab", "start", "over")
+    assert sz0("ab", "complete", "over", "--force").code == 0
+    late = sz0("ab", "edit", "over", "--metric", "recall")
+    assert "It has ended" in late.err
+    assert "ab share" not in late.err

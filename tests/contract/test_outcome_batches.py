@@ -142,6 +142,8 @@ def test_repeats_anywhere_in_a_batch_count_once(kernel: Kernel, manager: ABTestM
         "labelled": 249,
         "late": 0,
         "request_id": None,
+        "kept": 0,
+        "relabelled": 0,
     }
     assert manager.record_results(test_id, rows).duplicates == 250
     with pytest.raises(ConflictError, match=f"Row {at}: request"):

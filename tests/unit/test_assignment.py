@@ -21,6 +21,7 @@ from sentinelzer0.domain.assignment import (
     allocate,
     arm_at,
     assigner,
+    check_key,
     first_ranges,
     position_of,
     unit_hash,
@@ -31,6 +32,7 @@ ITSELF = {arm: arm for arm in (*LETTERS, HOLDOUT)}
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "vectors" / "golden_assignments.json").read_text(encoding="utf-8"))
 KEYS = 100_000
+EMPTY: tuple[object, ...] = ("", b"")
 RARE = 1e-6
 """No chi-square test of a sound assignment is this unlikely; the keys are fixed, so this never flickers."""
 
@@ -55,7 +57,10 @@ def test_assignments_never_change(case: dict[str, Any]) -> None:
     ranges, seed = ramped(case), int(case["salt"], 16)
     assert [list(found) for found in ranges] == case["ranges"]
     arm_of = assigner(ranges, seed, ITSELF)
-    assert [arm_of(key_of(raw)) for raw in GOLDEN["keys"]] == case["arms"]
+    named = [
+        (key, arm) for raw, arm in zip(GOLDEN["keys"], case["arms"], strict=True) if (key := key_of(raw)) not in EMPTY
+    ]
+    assert [arm_of(key) for key, _ in named] == [arm for _, arm in named]
     assert [arm_at(position_of(key_of(raw), seed), ranges) for raw in GOLDEN["keys"]] == case["arms"]
 
 
@@ -63,6 +68,16 @@ def test_hashes_never_change() -> None:
     seed = int(GOLDEN["salt"], 16)
     assert [f"{unit_hash(key_of(raw), seed):016x}" for raw in GOLDEN["keys"]] == GOLDEN["hashes"]
     assert unit_hash("", 0) == 0x2D06800538D394C2, "XXH3-64 of nothing, as its specification gives it"
+
+
+@pytest.mark.parametrize("key", EMPTY)
+def test_an_empty_key_has_a_hash_but_no_arm(key: Any) -> None:
+    with pytest.raises(InvalidInputError, match="The key is empty"):
+        assigner(first_ranges(), 7, ITSELF)(key)
+    with pytest.raises(InvalidInputError, match="The key is empty"):
+        check_key(key)
+    assert unit_hash(key, 0) == 0x2D06800538D394C2
+    check_key(0)
 
 
 def test_assignments_do_not_depend_on_the_hash_seed() -> None:
