@@ -17,11 +17,23 @@ from sentinelzer0.errors import InvalidInputError
 from sentinelzer0.mlops.ab_earlier_looks import readings_of
 from sentinelzer0.mlops.ab_report import format_of
 from sentinelzer0.mlops.ab_report_text import json_report, markdown, markdown_report
-from sentinelzer0.reports import IntervalChart, LaneChart, LineChart, Panels, Table, TrafficChart, VerdictKind, render
+from sentinelzer0.reports import (
+    IntervalChart,
+    LaneChart,
+    LineChart,
+    Panels,
+    Paragraph,
+    Table,
+    TrafficChart,
+    VerdictKind,
+    render,
+    render_fragment,
+)
 from sentinelzer0.reports.ab_page import ab_document, data_digest, settings_digest
 from sentinelzer0.reports.ab_summary import html_summary
 from sentinelzer0.reports.ab_values import ABReport
 from sentinelzer0.reports.formats import NBSP
+from sentinelzer0.reports.interval_chart import interval_extent
 from sentinelzer0.reports.page_values import Aligned, Document
 from tests.unit.ab_report_sample import LOOKS, RAMP, START, after, report
 from tests.unit.test_reports_html import HOSTILE, TEXT, Parsed
@@ -73,6 +85,64 @@ def test_the_mark_is_at_the_look_that_decided_and_not_where_the_band_leaves_zero
     undecided = evidence(report(decided=False))[0]
     assert (undecided.finding, undecided.read_band) == (None, False)
     assert "which alone decides nothing here" in render(ab_document(report(decided=False)))
+
+
+def test_the_mark_of_the_verdict_stands_on_the_look_that_is_kept_as_deciding() -> None:
+    made = report(arms=2)
+    looks = [{**look, "decision": "promote" if at == 70 else None} for at, look in enumerate(made.looks)]
+    chart = evidence(replace(made, looks=looks))[0]
+    assert chart.finding.x == datetime.fromisoformat(looks[70]["recorded_at"]) != DECIDED
+
+
+def test_a_mark_before_the_first_look_lies_on_the_axis() -> None:
+    chart = evidence(report(arms=2))[0]
+    late = replace(chart, points=chart.points[20:])
+    assert interval_extent(late) == (chart.marks[0].x.timestamp(), chart.points[-1].x.timestamp())
+    drawn = render_fragment(late)
+    edge = max(float(x) for x in re.findall(r'd="M([\d.]+) [^"]*" class="zero"', drawn))  # the other is of the legend
+    badges = [float(x) for x in re.findall(r'<circle cx="([\d.]+)" cy="[\d.]+" r="8.5"', drawn)]
+    assert len(badges) == len(chart.marks)
+    assert min(badges) >= edge
+
+
+def without_data(made: ABReport, *metrics: str) -> ABReport:
+    bare = {"model_a": None, "model_b": None, "difference": None, "interval": None, "winner": None}
+    of_arm = {m: {**found, **(bare if m in metrics else {})} for m, found in made.comparisons["v2"].items()}
+    return changed(made, comparison=of_arm, comparisons={"v2": of_arm})
+
+
+def test_metrics_without_data_take_one_line_but_the_one_that_decides() -> None:
+    made = without_data(report(arms=2), "f1_score", "precision", "recall")
+    names = [row[0] for row in table(made, "Other metrics", "every metric").rows]
+    assert names[0] == "F1 score (decides)"
+    assert not {"precision", "recall"} & set(names)
+    said = [block.text for block in section(ab_document(made), "Other metrics") if isinstance(block, Paragraph)]
+    assert said == ["No data: precision, recall."]
+    assert "\n\nNo data: precision, recall.\n\n" in markdown_report(made)
+    html = html_summary(made.results)
+    assert html.count("<svg") == 5
+    assert "No data: precision, recall." in html
+    assert "No data" not in html_summary(report(arms=2).results)
+
+
+def test_intervals_of_rates_are_shown_as_far_as_they_are_possible() -> None:
+    made = report(arms=2)
+    wide = {m: {**found, "interval": [-41.2, 37.5]} for m, found in made.comparisons["v2"].items()}
+    made = changed(made, comparison=wide, comparisons={"v2": wide})
+    shown = {row[0]: row[5].replace(NBSP, " ") for row in table(made, "Other metrics", "every metric").rows}
+    assert shown["accuracy"] == "\N{MINUS SIGN}100.00 to +100.00 pp"
+    assert shown["mean latency"] == "\N{MINUS SIGN}41.2 to +37.5 ms"
+    assert markdown_report(made).count("100.00 to +100.00 pp") == 6
+    assert html_summary(made.results).replace(NBSP, " ").count("<div>\N{MINUS SIGN}100.00 to +100.00 pp") == 6
+    look = made.looks[0]["comparisons"]["v2"]["accuracy"]
+    looks = [{**made.looks[0], "comparisons": {"v2": {"accuracy": {**look, "interval": [-3.0, 2.0]}}}}, *made.looks[1:]]
+    first = panels(replace(made, looks=looks), "Other metrics")[0].points[0]
+    assert (first.low, first.high) == (-1.0, 1.0)
+
+
+def test_a_notebook_names_the_challenger_where_there_is_one() -> None:
+    assert '<th scope="col" class="num">v2</th>' in html_summary(report(arms=2).results)
+    assert '<th scope="col" class="num">challenger</th>' in html_summary(report().results)
 
 
 def test_the_band_is_the_running_intersection_of_the_looks() -> None:
