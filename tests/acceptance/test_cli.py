@@ -452,6 +452,9 @@ def test_gates_of_the_policy_are_ticked(sz0: Run, fleet: Workspace) -> None:
         '[[gates.metrics]]\nmetric = "latency_ms"\nsource = "test_metrics"\ndirection = "lower"\nlimit = 50\n'
     )
     assert sz0("policy", "check", "gates.toml", "--version", "v2").code == ExitCode.GATE
+    Path("my own.toml").write_text('name = "default"\n')
+    assert "sz0 policy set 'my own.toml' --reason WHY" in sz0("policy", "check", "my own.toml").out
+    assert "sz0 policy set strict --reason WHY" in sz0("policy", "check", "strict").out
     assert sz0("policy", "set", "gates.toml", "--reason", "quality").code == 0
     page = sz0("diff", "v1", "v2").out
     assert "✗ f1_score: 0.93 is below the limit 0.95" in page

@@ -142,6 +142,9 @@ def test_what_is_guarded_when_nobody_says() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"model_a": None, "model_b": None}, "model_a and model_b are missing"),
+        ({"model_b": None}, "model_b is missing"),
+        ({"test_name": " "}, "The test name is empty"),
         ({"arms": {"v1": 1.0}}, "arms is"),
         ({"arms": dict.fromkeys(map(str, range(8)), 0.1)}, "arms is"),
         ({"arms": ["v1", "v2"]}, "arms is"),
@@ -166,6 +169,13 @@ def test_what_is_guarded_when_nobody_says() -> None:
         ({"guardrails": [{"metric": "recall", "margin": -0.1}]}, "margin of the guardrail"),
         ({"guardrails": [{"metric": "recall", "margin": float("nan")}]}, "margin of the guardrail"),
         ({"guardrails": [{"metric": "recall", "ratio": 0.5}]}, "ratio of the guardrail"),
+        ({"guardrails": [{"metric": "f1_score", "ratio": 1.5}]}, "no events that can be counted"),
+        (
+            {"guardrails": [{"metric": "custom:cost", "direction": "lower", "ratio": 2}]},
+            "no events that can be counted",
+        ),
+        ({"guardrails": [{"metric": "recall", "margin": 1}]}, "which nothing can exceed"),
+        ({"guardrails": [Guardrail("avg_confidence", 2.0)]}, "which nothing can exceed"),
         ({"guardrails": [{"metric": "recall", "limit": 0.5}]}, "'limit'"),
         ({"guardrails": [{"metric": "recall", "relative": 2}]}, "relative of the guardrail"),
         ({"guardrails": [5]}, "is no guardrail"),
@@ -180,7 +190,7 @@ def test_what_is_guarded_when_nobody_says() -> None:
         ({"label_window": "1h"}, "label_window is '1h'"),
         ({"minimum_effect": 0.0}, "minimum_effect is 0.0"),
         ({"minimum_effect": -0.1}, "minimum_effect is -0.1"),
-        ({"deadline": datetime(2026, 6, 1)}, "time zone"),  # noqa: DTZ001 - what is refused
+        ({"deadline": datetime(2026, 6, 1)}, "2026-06-01T00:00:00 has no time zone"),  # noqa: DTZ001 - what is refused
         ({"deadline": datetime(2025, 6, 1, tzinfo=UTC)}, "has passed"),
         ({"deadline": timedelta(0)}, "after the start"),
         ({"deadline": "tomorrow"}, "deadline is 'tomorrow'"),
@@ -199,6 +209,38 @@ def test_a_design_that_cannot_be(manager: ABTestManager, wrong: dict[str, Any], 
         manager.create_test(**{"test_name": "t"} | arms | wrong)
     assert said in refused.value.message + (refused.value.hint or "")
     assert manager.list_tests() == []
+
+
+def test_a_guardrail_may_have_what_fits_its_metric(manager: ABTestManager) -> None:
+    fine = [
+        Guardrail("accuracy", 0.05, ratio=2.0),
+        Guardrail("avg_latency_ms", 5.0),
+        {"metric": "f1_score", "margin": 1.5, "relative": True},
+        {"metric": "custom:cost", "direction": "lower", "margin": 3},
+    ]
+    test = manager.create_test("t", "v1", "v2", guardrails=fine, primary_metric="recall")
+    assert [guardrail["margin"] for guardrail in test.guardrails] == [0.05, 5.0, 1.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "hint"),
+    [
+        ({"latency_ms": "3"}, "latency_ms is '3', which is not a number", "Pass milliseconds"),
+        ({"latency_ms": None}, "latency_ms is None, which is not a number", "Pass milliseconds"),
+        ({"custom_metrics": {"a": "x"}}, "custom_metrics['a'] is 'x'", "custom_metrics="),
+        ({"assignment": {"foo": 1}}, "The assignment is {'foo': 1}", "Pass what assign() returned"),
+        ({"assignment": "x"}, "The assignment is 'x'", "Pass what assign() returned"),
+    ],
+    ids=str,
+)
+def test_an_outcome_that_cannot_be_says_what_to_pass(
+    manager: ABTestManager, wrong: dict[str, Any], message: str, hint: str
+) -> None:
+    test_id = started(manager, "v1", "v2")
+    with pytest.raises(InvalidInputError) as refused:
+        manager.record_result(test_id, "v1", **{"success": True, "latency_ms": 1.0} | wrong)
+    assert message in refused.value.message
+    assert hint in str(refused.value.hint)
 
 
 def test_a_design_may_change_in_setup_only(kernel: Kernel, manager: ABTestManager) -> None:
