@@ -91,7 +91,8 @@ class ABTestDesigns:
                 avg_confidence, slow_rate (needs ``latency_slo_ms``) or custom:NAME (needs ``direction``).
             guardrails: What a challenger must not make worse: :class:`Guardrail` values, mappings with ``metric``,
                 ``margin``, ``relative``, ``ratio`` and ``direction``, or names of metrics. None guards the error rate
-                (margin 0.02) and the mean latency (a fifth of the control's), ``()`` nothing.
+                (margin 0.02) and the mean latency (a fifth of the control's), but not the one of them that is the
+                primary metric; ``()`` guards nothing. A ratio is for error_rate, accuracy, recall and slow_rate.
             deployment: ``production`` when the test splits its traffic while it runs; None when the caller routes.
             model: The model the versions belong to.
             arms: Instead of ``model_a``, ``model_b`` and ``traffic_split``: 2 to 7 versions with their shares, the
