@@ -275,9 +275,30 @@ def test_the_notebook_summary_is_accessible(open_page: Any, tmp_path: Path, sche
     head = (
         "<!doctype html><html lang=en><meta charset=utf-8><title>x</title><meta name=color-scheme content='light dark'>"
     )
-    path.write_text(f"{head}<main>{cell}</main></html>", encoding="utf-8")
+    path.write_text(f"{head}<main><h1>notebook</h1>{cell}</main></html>", encoding="utf-8")
     page = open_page(path, color_scheme=scheme)
     assert page.locator("svg:visible").count() == 16
     page.add_script_tag(path=str(AXE))
     found = page.evaluate("axe.run(document)")
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+
+
+@BOTH_SCHEMES
+def test_the_notebook_summary_fits_and_is_legible_in_a_page_without_doctype(
+    open_page: Any, tmp_path: Path, scheme: str
+) -> None:
+    path = tmp_path / "quirks.html"
+    cell = html_summary(ab_report_sample.report(arms=2).results)
+    path.write_text(f"<meta charset=utf-8><body>{cell}", encoding="utf-8")
+    page = open_page(path, 1200, color_scheme=scheme)
+    assert page.evaluate("document.compatMode") == "BackCompat"
+    assert page.eval_on_selector(".scroll", "e => e.scrollWidth - e.clientWidth") == 0
+    text = page.eval_on_selector(".sz0", COLOUR)[0]
+    assert page.eval_on_selector("tbody td.num", COLOUR)[0] == page.eval_on_selector("tbody th", COLOUR)[0] == text
+
+
+def test_sentences_in_a_table_keep_their_width_on_a_telephone(open_page: Any, ab_report: Path) -> None:
+    page = open_page(ab_report, 390)
+    widths = page.evaluate("[...document.querySelectorAll('td.wordy')].map(e => e.getBoundingClientRect().width)")
+    assert len(widths) == 4
+    assert min(widths) >= 280
