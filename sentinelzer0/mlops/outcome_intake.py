@@ -94,14 +94,13 @@ def checked(
         arm, phase, assigned, share, assigned_id = assigned_place(
             kernel, stream, version, place, assignment, revision, share
         )
-    if stream.held_out is not None:
-        check_told(stream, key, assignment)
     if request_id is None:
         request_id = assigned_id or stream.fresh_id(kernel)
     request_id = _checked_id(request_id)
-    if key is not None:
-        key = unit_of(key)
-        if stream.held_out is not None and arm == CONTROL and stream.held_out(key):
+    key = None if key is None else unit_of(key)
+    if stream.held_out is not None:
+        check_told(stream, key, assignment)
+        if key is not None and arm == CONTROL and stream.held_out(key):
             arm = HOLDOUT
     # The usual values are let through here, because a call for each costs as much as a statement.
     if type(latency_ms) is not float or not 0.0 <= latency_ms <= MAX_LATENCY_MS:
