@@ -41,6 +41,7 @@ def plan(
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Requests per second, instead of the observed rate.")] = None,
     version: Annotated[str | None, typer.Option(help="The challenger; without TEST the incumbent.")] = None,
+    no_guardrails: Annotated[bool, typer.Option("--no-guardrails", help="Plan a test without guardrails.")] = False,
 ) -> None:
     """Say how many requests a verdict takes: at a fixed horizon, sequentially, and from now on."""
     session: Session = ctx.obj
@@ -66,6 +67,7 @@ def plan(
             rate_per_s=rate,
             version=version,
             model=session.model,
+            guardrails=() if no_guardrails else None,
         )
     session.emit(found, lambda: plan_page(found), names=[str(found["requests_expected"])])
 

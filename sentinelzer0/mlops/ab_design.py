@@ -167,6 +167,7 @@ class ABTestDesigns:
         rate_per_s: float | None = None,
         version: str | None = None,
         model: str = DEFAULT_MODEL,
+        guardrails: Iterable[Guardrail | Mapping[str, Any] | str] | None = None,
     ) -> dict[str, Any]:
         """Return how many requests a test takes, before it starts and while it runs.
 
@@ -180,7 +181,7 @@ class ABTestDesigns:
             minimum_effect: How much better the challenger has to be, in the metric's unit; negative for a worsening.
             relative: Whether that is a share of the baseline.
             share: Share of the challenger among both arms, in (0, 1).
-            alpha: Probability of a wrong verdict, in (0, 1).
+            alpha: Probability of a wrong verdict of the whole test, in (0, 1).
             power: Of the plan with a fixed horizon, in (0, 1).
             min_samples: Requests each arm needs before a verdict.
             labelled_share: Share of the requests that get a true label.
@@ -189,9 +190,12 @@ class ABTestDesigns:
             rate_per_s: Requests per second; observed when the test runs.
             version: The challenger of a test with several; without a test the incumbent, instead of production's.
             model: The model, without a test.
+            guardrails: As for :meth:`create_test`; None means the test's own, or the defaults without a test, () none.
 
         Returns:
-            The fields of a plan, and ``test_id``, ``source``, ``seen``, ``remaining`` and ``assumptions``.
+            The fields of a plan, and ``test_id``, ``source``, ``seen``, ``remaining`` and ``assumptions``. Requests and
+            durations are those of a promotion: the largest of ``primary`` and each of ``guardrails``;
+            ``needs_longest`` names it.
 
         Raises:
             ABTestNotFoundError: There is no such test.
@@ -215,6 +219,7 @@ class ABTestDesigns:
             rate_per_s=rate_per_s,
             version=version,
             model=model,
+            guardrails=guardrails,
         )
 
     def get_test(self, test_id: str) -> ABTest | None:

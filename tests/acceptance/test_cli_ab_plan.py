@@ -292,6 +292,8 @@ def test_the_page_says_what_needs_the_longest(sz0: Run, home: Path) -> None:
         workspace.ab_tests.start_test(test.test_id)
         workspace.ab_tests.record_results(test.test_id, outcomes(400))
     words = ("ab", "plan", "t", "--effect", "0.05")
+    alone = sz0(*words, "--no-guardrails", "-o", "json").data
+    assert (alone["guardrails"], alone["alpha"]) == ([], 0.05)
     found, said = sz0(*words, "-o", "json").data, " ".join(sz0(*words, "--no-color").out.split())
     assert "alpha 0.025 of 0.05" in said
     assert "error_rate needs the longest on average." in said
