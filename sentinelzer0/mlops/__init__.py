@@ -32,30 +32,11 @@ if TYPE_CHECKING:
 
 __version__ = "4.0.0"
 __all__ = [
-    "ABTest",
-    "ABTestManager",
-    "ApprovalRequest",
-    "ApprovalStatus",
-    "Assignment",
-    "Guardrail",
-    "HealthCheck",
-    "MLflowTracker",
-    "ModelMetadata",
-    "ModelRegistry",
-    "ModelStage",
-    "ModelVersion",
-    "ModelVersionManager",
-    "Recorded",
-    "Recorder",
-    "RegistryEntry",
-    "RollbackEvent",
-    "RollbackManager",
-    "RollbackStrategy",
-    "TestMetrics",
-    "TestStatus",
-    "VersionStatus",
-    "__version__",
-]
+    "ABTest", "ABTestManager", "ApprovalRequest", "ApprovalStatus", "Assignment", "Guardrail", "HealthCheck",
+    "MLflowTracker", "ModelMetadata", "ModelRegistry", "ModelStage", "ModelVersion", "ModelVersionManager",
+    "Recorded", "Recorder", "RegistryEntry", "RollbackEvent", "RollbackManager", "RollbackStrategy", "TestMetrics",
+    "TestStatus", "VersionStatus", "__version__",
+]  # fmt: skip
 
 _NAMES_OF = {
     "ab_testing": (

@@ -183,8 +183,7 @@ def harms_paired(
     excess = _excess(paired, metric, sign, margin, found.value_a if relative else None, control)
     early = found.samples_a < found.min_samples
     if excess is None:
-        # Every pair is alike: kept when they are alike within the margin.
-        state = HarmState.PENDING if early or (worse_by or 0.0) > margin else HarmState.PASSED
+        state = HarmState.PENDING if early or (worse_by or 0.0) > margin else HarmState.PASSED  # every pair is alike
         return (Harm(state, worse_by, None, None, 1.0, found.reason),) * len(alphas)
     said = []
     for alpha in alphas:
