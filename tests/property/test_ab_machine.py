@@ -6,8 +6,10 @@ import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sentinelzer0.domain.assignment import arm_at, first_ranges, position_of
 from sentinelzer0.errors import ConflictError
 from sentinelzer0.kernel import Kernel
 from sentinelzer0.maintenance.measurement_checks import check_measurements
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 SCALE = int(os.environ.get("SENTINELZER0_TEST_SCALE", "1"))
 LETTERS = {"v1": "A", "v2": "B", "v3": "C"}
 HOLDOUT = 0.1
+SALT = "00000000000000ff"
 WINDOW_S = 3600.0
 versions = st.sampled_from(list(LETTERS))
 processes = st.integers(0, 1)
@@ -71,6 +75,13 @@ class Answer:
     late: bool
 
 
+def kept_in() -> Iterator[str]:
+    """Return units that the holdout does not have, each once."""
+    seed = int(SALT, 16)
+    names = (f"unit-{number}" for number in count())
+    return (name for name in names if arm_at(position_of(name, seed), first_ranges(HOLDOUT)) == "A")
+
+
 class TestBesideADict(RuleBasedStateMachine):
     """The model: answers and labels by request id, the shares of every phase, whether the test is over."""
 
@@ -88,6 +99,7 @@ class TestBesideADict(RuleBasedStateMachine):
         self.phases: list[dict[str, float]] = []
         self.status = "running"
         self.relabelled = 0
+        self.units = kept_in()
 
     @initialize(window=st.sampled_from([0.0, WINDOW_S]))
     def start(self, window: float) -> None:
@@ -102,7 +114,7 @@ class TestBesideADict(RuleBasedStateMachine):
             latency_slo_ms=100,
             label_window=window,
             min_samples=10**6,
-            salt="00000000000000ff",
+            salt=SALT,
         )
         self.test_id = self.managers[0].start_test(test.test_id).test_id
         self.begin_phase()
@@ -170,7 +182,8 @@ class TestBesideADict(RuleBasedStateMachine):
     @rule(process=processes, batch=st.lists(rows, min_size=1, max_size=5))
     def record_some(self, process: int, batch: list[dict[str, Any]]) -> None:
         phase = len(self.phases)
-        self.expect(process, [(row, LETTERS[row["model_version"]], phase, False) for row in batch], batch)
+        told = [(row, LETTERS[row["model_version"]], phase, False) for row in batch]
+        self.expect(process, told, [row | {"key": next(self.units)} for row in batch])
 
     def expect(
         self, process: int, told: list[tuple[dict[str, Any], str, int, bool]], given: list[dict[str, Any]]
