@@ -299,7 +299,14 @@ def _metric_row(
     ]
     state = _so_far(words, found) if guardrail is None else _GUARDRAILS[guardrail["state"]]
     label: Cell = [strong(words.name)] if decides else words.name
-    return [label, *sides, drawn, _typed(words.signed(difference)), dim(_typed(interval_text(words, (low, high)))), state]
+    return [
+        label,
+        *sides,
+        drawn,
+        _typed(words.signed(difference)),
+        dim(_typed(interval_text(words, (low, high)))),
+        state,
+    ]
 
 
 def _typed(text: str) -> str:

@@ -208,7 +208,9 @@ class ABTestManager(ABTestTraffic):
             InvalidInputError: An option is unknown or not possible.
         """
         self._streams.of(test_id)  # a test of that name exists
-        return Recorder.with_options(partial(self.record_results, test_id), partial(self.record_labels, test_id), options)
+        return Recorder.with_options(
+            partial(self.record_results, test_id), partial(self.record_labels, test_id), options
+        )
 
     def get_test_results(self, test_id: str, *, fixed_horizon: bool = False) -> dict[str, Any]:
         """Return what the test says so far; looking is free, and a verdict that is carried now is latched.
