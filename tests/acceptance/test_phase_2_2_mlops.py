@@ -280,6 +280,7 @@ def test_mlflow_integration(tmp_path: Path) -> None:
             run_id = tracker.get_run_id()
         assert tracker.get_run_id() is None
         tracker.end_run()
+    del os.environ["MLFLOW_ALLOW_FILE_STORE"]
     if tracker.mlflow_available:
         assert where == f"runs:/{run_id}/model"
         assert list((tmp_path / "runs").rglob("tracked.json")), "the model was stored"
