@@ -122,6 +122,11 @@ def _fixed_horizon(test: StoredTest, evidence: Evidence, judgement: Judgement) -
 
     The textbook tests that fit each metric, of every challenger against the control, without any correction.
     """
+    if test.mode is Mode.SHADOW:
+        return {
+            "note": "These tests are for independent arms; a shadow test has two answers to each request.",
+            "answers": {},
+        }
     a, found = evidence.arm(CONTROL), {}
     for letter, compared in judgement.readings.comparisons.items():
         b = evidence.arm(letter)

@@ -637,6 +637,9 @@ def test_shadow_answers_are_compared_pair_by_pair(manager: ABTestManager) -> Non
         assert paired[metric]["difference"] == pytest.approx(unpaired[metric]["difference"])
     assert width(paired["accuracy"]["interval"]) < 0.85 * width(unpaired["accuracy"]["interval"])
     assert width(paired["avg_latency_ms"]["interval"]) < 0.05 * width(unpaired["avg_latency_ms"]["interval"])
+    textbook = manager.get_test_results(shadow, fixed_horizon=True)["fixed_horizon"]
+    assert textbook["answers"] == {}, "they are for independent arms"
+    assert "independent arms" in textbook["note"]
 
 
 def test_missing_shadow_answers_are_said(manager: ABTestManager) -> None:

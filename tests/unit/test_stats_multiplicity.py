@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinelzer0.errors import InvalidInputError
-from sentinelzer0.stats.multiplicity import e_mean, holm
+from sentinelzer0.stats.multiplicity import holm
 
 PS = st.dictionaries(st.text(max_size=3), st.floats(0.0, 1.0), max_size=8)
 
@@ -51,26 +51,7 @@ def test_the_family_errs_at_most_alpha_also_when_some_effects_are_real() -> None
     assert wrong / 4000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 4000)
 
 
-@given(st.lists(st.floats(-600.0, 600.0), min_size=1, max_size=9))
-def test_the_mean_of_e_values(logs: list[float]) -> None:
-    found = e_mean(logs)
-    assert min(logs) - 1e-9 <= found <= max(logs) + 1e-9
-    assert found >= max(logs) - math.log(len(logs)) - 1e-9
-    if max(logs) < 500.0:
-        assert math.exp(found) == pytest.approx(math.fsum(map(math.exp, logs)) / len(logs), rel=1e-9)
-
-
-def test_extreme_e_values() -> None:
-    assert e_mean([-math.inf, -math.inf]) == -math.inf
-    assert e_mean([-math.inf, 0.0]) == pytest.approx(math.log(0.5))
-    assert e_mean([math.inf, 0.0]) == math.inf
-    assert e_mean([5000.0, 4000.0]) == pytest.approx(5000.0 - math.log(2.0))
-
-
-def test_what_is_no_probability_and_no_e_value_is_refused() -> None:
+def test_what_is_no_probability_is_refused() -> None:
     for wrong in (-0.1, 1.1, math.nan):
         with pytest.raises(InvalidInputError, match="no probability"):
             holm({"recall": wrong})
-    for logs in ([], [0.0, math.nan]):
-        with pytest.raises(InvalidInputError, match="have no mean"):
-            e_mean(logs)
